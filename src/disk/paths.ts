@@ -1,0 +1,125 @@
+import { createHash } from 'node:crypto';
+import { join } from 'node:path';
+import { type Digest, hexOf } from '../oci/digest.ts';
+
+/** The two directories everything lives in: what survives a reboot and what does not. */
+export interface Roots {
+  /** `--root`, `TINYRUN_ROOT`; default `/var/lib/tinyrun`. */
+  readonly root: string;
+  /** `--runroot`, `TINYRUN_RUNROOT`; default `/run/tinyrun`. Must be on a tmpfs that a reboot empties. */
+  readonly runRoot: string;
+}
+
+/**
+ * Every path that tinyrun owns, absolute. The only file that knows where things lie.
+ * An `id` is a container's 64 hex digits; a `name` has been checked against the name grammar.
+ */
+export interface Paths extends Roots {
+  /**
+   * Empty for the default root; else six hex digits of the root's hash. Part of every name that is global to the machine
+   * (bridge, nft table, cgroup parent), so that two stores on one machine never touch each other's.
+   */
+  readonly instance: string;
+  /** The OCI image layout: `oci-layout`, `index.json`, `blobs/sha256/<hex>`. */
+  readonly ociLayout: string;
+  readonly index: string;
+  readonly indexLock: string;
+  readonly blobs: string;
+  blob(digest: Digest): string;
+  /** Downloads under way or broken off, kept for resuming: `ingest/<hex>`. */
+  readonly ingest: string;
+  partial(digest: Digest): string;
+  /** Uncompressed layers, `layers/<diffID hex>/fs`; `layers/tmp-*` while one is unpacked. */
+  readonly layers: string;
+  layer(diffId: Digest): string;
+  layerFs(diffId: Digest): string;
+
+  readonly containers: string;
+  container(id: string): string;
+  /** What the user asked for; written once. */
+  containerRecord(id: string): string;
+  /** The OCI runtime config.json. */
+  config(id: string): string;
+  /** What happened: pid, start time, exit; written by the monitor. */
+  state(id: string): string;
+  upper(id: string): string;
+  work(id: string): string;
+  /** Where the overlay is mounted, in the container's own mount namespace only. */
+  rootfs(id: string): string;
+  /** hosts, hostname and resolv.conf, bind-mounted into the container. */
+  etcFile(id: string, file: 'hosts' | 'hostname' | 'resolv.conf'): string;
+  log(id: string): string;
+  /** `names/<name>` is a symbolic link whose target is the container's id: reserving a name is one atomic call. */
+  readonly names: string;
+  name(name: string): string;
+  /** What is to be deleted when there is time for it. */
+  readonly trash: string;
+
+  readonly networks: string;
+  network(name: string): string;
+  readonly cache: string;
+  seccompProgram(hash: string): string;
+
+  /** Per running container, on tmpfs. */
+  run(id: string): string;
+  /** Held (flock) by the monitor as long as it lives: `running` is derived from it. */
+  lock(id: string): string;
+  attachSocket(id: string): string;
+  /** The plan's release and cleanup ops, for the command that finds a monitor dead. */
+  teardown(id: string): string;
+  /** IPAM leases, `leases/<network>/<address>`, each a symbolic link to the container's id. */
+  leases(network: string): string;
+}
+
+export const DEFAULT_ROOTS: Roots = { root: '/var/lib/tinyrun', runRoot: '/run/tinyrun' };
+
+/** @param roots absolute directories */
+export function pathsOf(roots: Roots): Paths {
+  const { root, runRoot } = roots;
+  const containers = join(root, 'containers');
+  const layers = join(root, 'layers');
+  const blobs = join(root, 'blobs', 'sha256');
+  const ingest = join(root, 'ingest');
+  const names = join(root, 'names');
+  const networks = join(root, 'networks');
+  const cache = join(root, 'cache');
+  const container = (id: string): string => join(containers, id);
+  const run = (id: string): string => join(runRoot, 'containers', id);
+  return {
+    root,
+    runRoot,
+    instance: root === DEFAULT_ROOTS.root ? '' : createHash('sha256').update(root).digest('hex').slice(0, 6),
+    ociLayout: join(root, 'oci-layout'),
+    index: join(root, 'index.json'),
+    indexLock: join(root, 'index.lock'),
+    blobs,
+    blob: (digest) => join(blobs, hexOf(digest)),
+    ingest,
+    partial: (digest) => join(ingest, hexOf(digest)),
+    layers,
+    layer: (diffId) => join(layers, hexOf(diffId)),
+    layerFs: (diffId) => join(layers, hexOf(diffId), 'fs'),
+    containers,
+    container,
+    containerRecord: (id) => join(container(id), 'container.json'),
+    config: (id) => join(container(id), 'config.json'),
+    state: (id) => join(container(id), 'state.json'),
+    upper: (id) => join(container(id), 'upper'),
+    work: (id) => join(container(id), 'work'),
+    rootfs: (id) => join(container(id), 'rootfs'),
+    etcFile: (id, file) => join(container(id), file),
+    log: (id) => join(container(id), 'log', 'json.log'),
+    names,
+    name: (name) => join(names, name),
+    trash: join(root, 'trash'),
+    networks,
+    network: (name) => join(networks, `${name}.json`),
+    cache,
+    seccompProgram: (hash) => join(cache, 'seccomp', hash),
+    run,
+    lock: (id) => join(run(id), 'lock'),
+    attachSocket: (id) => join(run(id), 'attach.sock'),
+    teardown: (id) => join(run(id), 'teardown'),
+    leases: (network) => join(runRoot, 'leases', network),
+  };
+}

@@ -1,0 +1,255 @@
+/**
+ * The launch plan: everything that is privileged or ordered about a start, as a value. TypeScript compiles it, the
+ * monitor (native/monitor.c) carries it out with a dumb loop. Five lists, in the order of their life:
+ *
+ *     monitor                                        container's first process
+ *     prepare   before the clone: directories,
+ *               cgroups, port reservations
+ *        |-- clone3(namespaces) ----------------------> child     until exec
+ *     connect   the child's pid is known:                 |
+ *               veth into its network namespace           |
+ *        '-- "connected" ------------------------> op `await connected`
+ *     <---------------- exec succeeded (CLOEXEC pipe closes) | {phase, opIndex, errno}
+ *     ... pumps stdio, waits ...
+ *     release   it is dead, nobody knows yet: ports, name, lease
+ *        `-- exit record on disk, exit reported to the clients
+ *     cleanup   what nobody waits for: cgroups, upper directory
+ *
+ * A failure of `prepare`, `child` or `connect` runs `release` and `cleanup`. `what` never crosses the boundary: native code
+ * reports {phase, opIndex, errno} and TypeScript owns the sentence.
+ */
+export type Phase = 'prepare' | 'child' | 'connect' | 'release' | 'cleanup';
+
+export interface LaunchPlan {
+  readonly monitor: MonitorOptions;
+  /** CLONE_NEW* names for clone3. The cgroup namespace is not here: it is unshared after the cgroup is joined. */
+  readonly namespaces: readonly CloneNamespace[];
+  /** cgroup v2 directory to be born in (CLONE_INTO_CGROUP); made by `prepare`. */
+  readonly cgroupDirectory?: string;
+  readonly prepare: readonly Op[];
+  readonly child: readonly Op[];
+  readonly connect: readonly Op[];
+  readonly release: readonly Op[];
+  readonly cleanup: readonly Op[];
+}
+
+export type CloneNamespace = 'mount' | 'pid' | 'uts' | 'ipc' | 'network' | 'user';
+
+/** What the monitor itself does, apart from the ops. Absolute host paths. */
+export interface MonitorOptions {
+  /** Shown as the process's name, `tinyrun:[<first 12>]`. */
+  readonly id: string;
+  /** The monitor replaces this file (temporary + rename): see `StateRecord` in monitor.ts. */
+  readonly statePath: string;
+  /** The log in Docker's json-file format; absent: no log is kept. */
+  readonly log?: { readonly path: string; readonly maxBytes: number; readonly maxFiles: number };
+  /** Unix stream socket for attaching; absent: none. */
+  readonly attachSocket?: string;
+  /** Give the container a pseudo-terminal. Needs a `console` op in `child`. */
+  readonly tty: boolean;
+  /** Keep the container's stdin open for clients; otherwise it reads /dev/null. */
+  readonly openStdin: boolean;
+  /** Close the container's stdin when the first attached client's stdin ends or that client leaves (Docker's StdinOnce). */
+  readonly stdinOnce: boolean;
+  /** Which file says that the kernel killed for memory: v2 `memory.events`, v1 `memory.oom_control` (both have `oom_kill N`). */
+  readonly oomPath?: string;
+  /** Sent SIGKILL first, before the namespace dies by itself: v2 `cgroup.kill`; or v1 `tasks`/`cgroup.procs` to be walked. */
+  readonly killPath?: string;
+  /** Forwarders for published ports that the firewall does not reach: see op `listen`. */
+}
+
+/** Mount attributes, each on or off for the new mount. */
+export type MountFlag =
+  | 'ro'
+  | 'nosuid'
+  | 'nodev'
+  | 'noexec'
+  | 'noatime'
+  | 'relatime'
+  | 'nodiratime'
+  | 'strictatime'
+  | 'nosymfollow';
+export type Propagation =
+  | 'private'
+  | 'rprivate'
+  | 'slave'
+  | 'rslave'
+  | 'shared'
+  | 'rshared'
+  | 'unbindable'
+  | 'runbindable';
+
+interface Common {
+  /** Said when the op fails: completes `Cannot …`, such as `mount proc on "/proc"`. */
+  readonly what: string;
+  /** Go on where it fails (used where Docker, too, only tries). */
+  readonly optional?: boolean;
+}
+
+/** Paths are absolute. `in root` means: resolved below the container's root (openat2 RESOLVE_IN_ROOT), never through it. */
+export type Op = Common &
+  (
+    | /* ---- files of the host: monitor phases, and the child before pivotRoot ---- */
+    {
+        readonly op: 'mkdir';
+        readonly path: string;
+        readonly mode: number /** Fine if it is there. */;
+        readonly existing?: boolean;
+      }
+    | {
+        readonly op: 'writeFile';
+        readonly path: string;
+        readonly text: string /** Make the file; else it must be there. */;
+        readonly create?: boolean;
+      }
+    | { readonly op: 'unlink'; readonly path: string }
+    | {
+        readonly op: 'rmdir';
+        readonly path: string /** Try again for so long while busy (a dying cgroup), ms. */;
+        readonly patienceMs?: number;
+      }
+    | { readonly op: 'rename'; readonly from: string; readonly to: string }
+    | {
+        readonly op: 'removeTree';
+        readonly path: string;
+      } /* Sends SIGKILL to every process of a cgroup and waits until it is empty: `cgroup.kill` where it is, else its tasks. */
+    | {
+        readonly op: 'killCgroup';
+        readonly path: string;
+        readonly patienceMs: number;
+      } /* ---- network ---- */
+    /** One or more netlink messages in one sendto; every one with NLM_F_ACK is waited for. */
+    | {
+        readonly op: 'netlink';
+        readonly protocol: 'route' | 'netfilter';
+        readonly messages: Uint8Array;
+        /** Offset of a u32 in `messages` that becomes the child's pid (monitor phases only). */
+        readonly pidOffset?: number;
+      } /* Reserves a host port now (EADDRINUSE is the op's failure) and, once connected, forwards from it. */
+    | {
+        readonly op: 'listen';
+        readonly protocol: 'tcp' | 'udp';
+        /** IPv4 or IPv6 literal to bind; IPv6 sockets are v6-only. */
+        readonly address: string;
+        readonly port: number;
+        readonly targetAddress: string;
+        readonly targetPort: number;
+      } /* ---- namespaces ---- */
+    /** Opened before the clone by the monitor, entered by the child. `path` such as /proc/123/ns/net. */
+    | {
+        readonly op: 'joinNamespace';
+        readonly path: string;
+        readonly type: CloneNamespace | 'cgroup' | 'time';
+      }
+    | { readonly op: 'unshare'; readonly type: 'cgroup' | 'time' }
+    | { readonly op: 'await'; readonly tag: 'connected' | 'mapped' }
+    /** Asks the monitor to write uid_map/gid_map (user namespace); answered by `await mapped`. */
+    | { readonly op: 'mapIds'; readonly uidMap: string; readonly gidMap: string } /* ---- file systems ---- */
+    /** Propagation of the whole old tree, first thing in the new mount namespace. */
+    | { readonly op: 'rootPropagation'; readonly propagation: Propagation }
+    | {
+        readonly op: 'overlay';
+        /** Top layer first, as in the overlay's `lowerdir=`. */
+        readonly lower: readonly string[];
+        readonly upper?: string;
+        readonly work?: string;
+        readonly options: readonly string[];
+        /** Existing host directory to mount on; it becomes the container's root. */
+        readonly target: string;
+      }
+    /** A directory of the host as the container's root (`--rootfs`, OCI bundles). */
+    | { readonly op: 'bindRoot'; readonly source: string }
+    /** A new mount in root; the target is made if it is missing. */
+    | {
+        readonly op: 'mount';
+        readonly fstype: string;
+        readonly source: string;
+        readonly target: string;
+        readonly flags: readonly MountFlag[];
+        /** Comma-separated file system options. */
+        readonly data: string;
+        readonly propagation?: Propagation;
+      }
+    /** A host path bound in root; the target is made (file or directory, as the source is) if it is missing. */
+    | {
+        readonly op: 'bind';
+        readonly source: string;
+        readonly target: string;
+        readonly recursive: boolean;
+        readonly flags: readonly MountFlag[];
+        /** Apply `flags` to all mounts below as well (mount_setattr AT_RECURSIVE). */
+        readonly recursiveFlags?: boolean;
+        readonly propagation?: Propagation;
+      }
+    | {
+        readonly op: 'mkdirInRoot';
+        readonly path: string;
+        readonly mode: number;
+        readonly uid: number;
+        readonly gid: number;
+      }
+    | { readonly op: 'symlinkInRoot'; readonly target: string; readonly path: string }
+    | {
+        readonly op: 'mknod';
+        readonly path: string;
+        readonly type: 'c' | 'b' | 'p';
+        readonly mode: number;
+        readonly major: number;
+        readonly minor: number;
+        readonly uid: number;
+        readonly gid: number;
+      }
+    | { readonly op: 'pivotRoot' }
+    /** The root itself read-only, after everything is in place. */
+    | { readonly op: 'readonlyRoot' }
+    /** /dev/null over a file, an empty read-only tmpfs over a directory; nothing where the path is missing. */
+    | { readonly op: 'maskPath'; readonly path: string }
+    | { readonly op: 'readonlyPath'; readonly path: string }
+    /** Write below /proc/sys through a procfs of our own (CVE-2025-52881). `key` as `net/ipv4/ip_forward`. */
+    | { readonly op: 'sysctl'; readonly key: string; readonly value: string } /* ---- the process ---- */
+    | { readonly op: 'hostname'; readonly name: string }
+    | { readonly op: 'domainname'; readonly name: string }
+    /** Opens the pty in root's devpts, hands the master to the monitor, makes the slave the controlling terminal and fds 0–2, and binds it on /dev/console. */
+    | { readonly op: 'console'; readonly rows: number; readonly columns: number }
+    | { readonly op: 'rlimit'; readonly resource: string; readonly soft: bigint; readonly hard: bigint }
+    /** chdir in root, then getcwd must be below it (CVE-2024-21626); made if missing. */
+    | { readonly op: 'cwd'; readonly path: string; readonly create: boolean }
+    | { readonly op: 'umask'; readonly mask: number }
+    | {
+        readonly op: 'user';
+        readonly uid: number;
+        readonly gid: number;
+        readonly groups: readonly number[] /** keep capabilities over setuid, until `caps` */;
+        readonly keepCaps: boolean;
+      }
+    /** Drops from the bounding set whatever is not in the mask. Before `user`. */
+    | { readonly op: 'boundingCaps'; readonly mask: bigint }
+    | {
+        readonly op: 'caps';
+        readonly effective: bigint;
+        readonly permitted: bigint;
+        readonly inheritable: bigint;
+        readonly ambient: bigint;
+      }
+    | { readonly op: 'noNewPrivileges' }
+    /** A BPF program, sock_filter[] in host byte order; `flags` of SECCOMP_SET_MODE_FILTER. */
+    | { readonly op: 'seccomp'; readonly program: Uint8Array; readonly flags: number }
+    /** Fork here: the child goes on with the rest, this process becomes the reaping init, as a sealed copy of its binary. */
+    | { readonly op: 'init' }
+    /** Last: tries each path in turn as execvp does (ENOENT, ENOTDIR and EACCES go on), reports the most telling errno. */
+    | {
+        readonly op: 'exec';
+        readonly paths: readonly string[];
+        readonly argv: readonly string[];
+        readonly env: readonly string[];
+      }
+  );
+
+/** Where and why a launch failed. */
+export interface LaunchFailure {
+  readonly phase: Phase | 'clone' | 'monitor';
+  /** Index in that phase's list; -1 where no op was under way. */
+  readonly opIndex: number;
+  /** Symbolic, such as `ENOENT`. */
+  readonly errno: string;
+}

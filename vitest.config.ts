@@ -1,0 +1,21 @@
+import { defineConfig } from 'vitest/config';
+
+/** Two suites: `unit` needs no root and takes seconds; `integration` drives the real CLI as root, one file at a time. */
+export default defineConfig({
+  test: {
+    projects: [
+      { test: { name: 'unit', include: ['test/unit/**/*.test.ts'], environment: 'node' } },
+      {
+        test: {
+          name: 'integration',
+          include: ['test/integration/**/*.test.ts'],
+          environment: 'node',
+          fileParallelism: false,
+          testTimeout: 60_000,
+          hookTimeout: 120_000,
+          globalSetup: ['test/harness/global.ts'],
+        },
+      },
+    ],
+  },
+});
