@@ -117,7 +117,10 @@ export type Op = Common &
         readonly op: 'killCgroup';
         readonly path: string;
         readonly patienceMs: number;
-      } /* ---- network ---- */
+      } /* The cgroup v2 form of the devices controller: loads a BPF_PROG_TYPE_CGROUP_DEVICE program and attaches it
+       (BPF_F_ALLOW_MULTI) to the cgroup directory. `program` is struct bpf_insn[] in host byte order. */
+    | { readonly op: 'deviceFilter'; readonly path: string; readonly program: Uint8Array }
+    /* ---- network ---- */
     /** One or more netlink messages in one sendto; every one with NLM_F_ACK is waited for. */
     | {
         readonly op: 'netlink';

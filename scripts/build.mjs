@@ -1,0 +1,54 @@
+/**
+ * Bundles the TypeScript: dist/tinyrun.cjs (the program: one file, because every further file costs start time) and
+ * dist/engine.js with dist/types (the library). koffi stays outside: its binary is loaded by path.
+ */
+import { execFileSync } from 'node:child_process';
+import { readFileSync, rmSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+
+const top = dirname(dirname(fileURLToPath(import.meta.url)));
+const { version } = JSON.parse(readFileSync(join(top, 'package.json'), 'utf8'));
+const common = {
+  bundle: true,
+  platform: 'node',
+  target: 'node20',
+  external: ['koffi'],
+  define: { TINYRUN_VERSION: JSON.stringify(version) },
+  logLevel: 'warning',
+  absWorkingDir: top,
+};
+
+await Promise.all([
+  build({
+    ...common,
+    entryPoints: ['src/main.ts'],
+    outfile: 'dist/tinyrun.cjs',
+    format: 'cjs',
+    minifyWhitespace: true,
+    minifySyntax: true,
+    define: { ...common.define, 'import.meta.url': 'tinyrunFileUrl', 'import.meta.dirname': '__dirname' },
+    banner: { js: 'const tinyrunFileUrl=`file://${encodeURI(__filename)}`;' },
+  }),
+  build({
+    ...common,
+    entryPoints: ['src/engine/index.ts'],
+    outfile: 'dist/engine.js',
+    format: 'esm',
+    packages: 'external',
+    splitting: false,
+  }),
+]);
+
+if (!process.argv.includes('--no-types')) {
+  rmSync(join(top, 'dist/types'), { recursive: true, force: true });
+  execFileSync(
+    process.execPath,
+    [join(top, 'node_modules/typescript/bin/tsc'), '-p', 'tsconfig.types.json'],
+    {
+      cwd: top,
+      stdio: 'inherit',
+    },
+  );
+}
