@@ -1,0 +1,20 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { newTraces, traces } from './leaks.ts';
+
+const top = join(import.meta.dirname, '..', '..');
+
+/** Before the integration suite: the program is built. After it: nothing of it is left on the machine. */
+export default function setup(): () => Promise<void> {
+  if (!existsSync(join(top, 'dist', 'tinyrun.cjs'))) {
+    throw new Error('dist/tinyrun.cjs is missing: run `npm run build` first');
+  }
+  const before = traces();
+  return async () => {
+    const left = await newTraces(before);
+    if (left.length > 0) {
+      process.exitCode = 1;
+      throw new Error(`The suite left behind:\n  ${left.join('\n  ')}`);
+    }
+  };
+}
