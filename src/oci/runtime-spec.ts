@@ -168,3 +168,11 @@ export interface SeccompArg {
   readonly valueTwo?: number | bigint;
   readonly op: string;
 }
+
+/**
+ * A config.json as text. JSON.stringify writes an unlimited rlimit, 2^64 here, as 18446744073709552000, which no reader
+ * takes for the uint64 that the spec wants.
+ */
+export function specText(spec: Spec): string {
+  return `${JSON.stringify(spec).replaceAll('18446744073709552000', '18446744073709551615')}\n`;
+}

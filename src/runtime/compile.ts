@@ -1,0 +1,291 @@
+import type { CloneNamespace, LaunchPlan, MonitorOptions, Op } from '../native/plan.ts';
+import type { Device, Linux, Spec } from '../oci/runtime-spec.ts';
+import { DEFAULT_NETWORK_SYSCTLS } from './defaults.ts';
+import { DEFAULT_DEVICES } from './devices.ts';
+import { type CgroupView, mountOps } from './mounts.ts';
+import { processOps } from './process.ts';
+import { sysctlPath } from './sysctl.ts';
+import { validate } from './validate.ts';
+
+/** The container's cgroup, from `planCgroup()`. */
+export interface CgroupOps extends CgroupView {
+  readonly prepare: readonly Op[];
+  /** Joins by the child itself (v1). */
+  readonly child: readonly Op[];
+  readonly cleanup: readonly Op[];
+  readonly oomPath?: string;
+  readonly killPath?: string;
+}
+
+export interface NetworkOps {
+  readonly prepare: readonly Op[];
+  readonly child: readonly Op[];
+  readonly connect: readonly Op[];
+  readonly release: readonly Op[];
+}
+
+/** What the launch needs beyond config.json. */
+export interface CompileInput {
+  readonly id: string;
+  readonly paths: { readonly statePath: string; readonly logPath?: string; readonly attachSocket?: string };
+  /** Absent: no log although there may be a path. */
+  readonly log?: { readonly maxBytes: number; readonly maxFiles: number };
+  /** Absent: `root.path` itself is the root (`--rootfs`, OCI bundles). */
+  readonly overlay?: {
+    /** Top layer first. */
+    readonly lower: readonly string[];
+    readonly upper: string;
+    readonly work: string;
+    readonly options?: readonly string[];
+  };
+  readonly cgroup: CgroupOps;
+  readonly network: NetworkOps;
+  /** From `seccompProgramFor()`; absent: unconfined. */
+  readonly seccompProgram?: Uint8Array;
+  readonly openStdin: boolean;
+  readonly stdinOnce: boolean;
+  /** Put a reaping init in front of the program (`--init`). */
+  readonly init: boolean;
+  readonly extraPrepare: readonly Op[];
+  readonly extraRelease: readonly Op[];
+  readonly extraCleanup: readonly Op[];
+}
+
+/**
+ * config.json → the flat list of what to do. Pure: the same spec gives the same plan, and the order of the ops is the
+ * whole story of how a container comes to be.
+ * @throws TinyrunError `unsupported` for what the plan cannot express, `invalid` for what makes no sense, StartError 127
+ */
+export function compile(spec: Spec, input: CompileInput): LaunchPlan {
+  validate(spec);
+  const { cgroup, network } = input;
+  return {
+    monitor: monitorOptions(spec, input),
+    namespaces: cloneNamespaces(spec.linux),
+    ...(cgroup.cgroupDirectory === undefined ? {} : { cgroupDirectory: cgroup.cgroupDirectory }),
+    prepare: [...input.extraPrepare, ...cgroup.prepare, ...network.prepare],
+    child: childOps(spec, input),
+    connect: [...network.connect],
+    release: [...network.release, ...input.extraRelease],
+    cleanup: [...cgroup.cleanup, ...input.extraCleanup],
+  };
+}
+
+function monitorOptions(spec: Spec, input: CompileInput): MonitorOptions {
+  const { paths, log, cgroup } = input;
+  return {
+    id: input.id,
+    statePath: paths.statePath,
+    ...(log === undefined || paths.logPath === undefined ? {} : { log: { path: paths.logPath, ...log } }),
+    ...(paths.attachSocket === undefined ? {} : { attachSocket: paths.attachSocket }),
+    tty: spec.process.terminal === true,
+    openStdin: input.openStdin,
+    stdinOnce: input.stdinOnce,
+    ...(cgroup.oomPath === undefined ? {} : { oomPath: cgroup.oomPath }),
+    ...(cgroup.killPath === undefined ? {} : { killPath: cgroup.killPath }),
+  };
+}
+
+const CLONED: readonly CloneNamespace[] = ['user', 'mount', 'pid', 'uts', 'ipc', 'network'];
+
+/** Those that are new. cgroup and time are not: see `childOps()`. */
+function cloneNamespaces(linux: Linux): CloneNamespace[] {
+  return CLONED.filter((type) =>
+    linux.namespaces.some((entry) => entry.type === type && entry.path === undefined),
+  );
+}
+
+/** The child's list, in runc's order; each step says why it is where it is. */
+function childOps(spec: Spec, input: CompileInput): Op[] {
+  const { mounts, sealed } = mountOps(spec, input.cgroup);
+  return [
+    // First of all, so that everything that follows is charged to the container and happens in its namespaces.
+    ...joinOps(spec.linux),
+    ...input.cgroup.child,
+    ...unshareOps(spec.linux),
+    ...userNamespaceOps(spec.linux),
+    ...scoreOps(spec),
+    ...rootOps(spec, input),
+    ...mounts,
+    ...deviceOps(spec),
+    // As late as the old root allows: the monitor wires the network up while the child mounts.
+    ...(input.network.connect.length === 0
+      ? []
+      : [{ op: 'await', what: 'wait for the network', tag: 'connected' } satisfies Op]),
+    ...input.network.child,
+    { op: 'pivotRoot', what: 'make the image the root' },
+    // After pivot_root, where a symbolic link in the image cannot lead out of it any more (CVE-2025-52565).
+    ...consoleOps(spec),
+    // Before the root becomes read-only; entered for good in `processOps`, when what has to be masked is.
+    ...cwdOps(spec),
+    ...sealed,
+    ...(spec.root.readonly === true
+      ? [{ op: 'readonlyRoot', what: 'make the root read-only' } satisfies Op]
+      : []),
+    { op: 'umask', what: 'set the umask', mask: spec.process.user.umask ?? 0o022 },
+    ...nameOps(spec),
+    // After the network, for the sysctls of its interfaces; before /proc/sys becomes read-only.
+    ...sysctlOps(spec),
+    ...protectionOps(spec.linux),
+    ...processOps(spec, input.seccompProgram, input.init),
+  ];
+}
+
+function joinOps(linux: Linux): Op[] {
+  // The user namespace first: it owns the others.
+  const joined = [...linux.namespaces].sort((a, b) => Number(b.type === 'user') - Number(a.type === 'user'));
+  return joined.flatMap(({ type, path }): Op[] =>
+    path === undefined || type === 'pid' || type === 'mount'
+      ? []
+      : [{ op: 'joinNamespace', what: `join the ${type} namespace "${path}"`, path, type }],
+  );
+}
+
+/** After the cgroup has been joined: what is the root of the namespace is fixed at that moment. */
+function unshareOps(linux: Linux): Op[] {
+  return linux.namespaces.flatMap(({ type, path }): Op[] =>
+    path === undefined && (type === 'cgroup' || type === 'time')
+      ? [{ op: 'unshare', what: `make a ${type} namespace`, type }]
+      : [],
+  );
+}
+
+function userNamespaceOps(linux: Linux): Op[] {
+  if (!linux.namespaces.some(({ type, path }) => type === 'user' && path === undefined)) return [];
+  const map = (mappings: Linux['uidMappings'] = []): string =>
+    mappings.map(({ containerID, hostID, size }) => `${containerID} ${hostID} ${size}\n`).join('');
+  return [
+    {
+      op: 'mapIds',
+      what: 'map the ids of the user namespace',
+      uidMap: map(linux.uidMappings),
+      gidMap: map(linux.gidMappings),
+    },
+    { op: 'await', what: 'wait for the id mappings', tag: 'mapped' },
+  ];
+}
+
+/** While the host's /proc is still there. */
+function scoreOps(spec: Spec): Op[] {
+  const score = spec.process.oomScoreAdj;
+  if (score === undefined) return [];
+  return [
+    {
+      op: 'writeFile',
+      what: `set oom_score_adj to ${score}`,
+      path: '/proc/self/oom_score_adj',
+      text: String(score),
+    },
+  ];
+}
+
+function rootOps(spec: Spec, input: CompileInput): Op[] {
+  const { path } = spec.root;
+  const { overlay } = input;
+  return [
+    // A slave by default, as runc: what the host unmounts is not kept busy by us, and nothing of ours gets out.
+    {
+      op: 'rootPropagation',
+      what: 'detach the mounts from the host',
+      propagation: spec.linux.rootfsPropagation === 'rprivate' ? 'rprivate' : 'rslave',
+    },
+    overlay === undefined
+      ? { op: 'bindRoot', what: `use "${path}" as the root`, source: path }
+      : {
+          op: 'overlay',
+          what: 'mount the image',
+          lower: overlay.lower,
+          upper: overlay.upper,
+          work: overlay.work,
+          options: overlay.options ?? [],
+          target: path,
+        },
+  ];
+}
+
+const DEV_LINKS: readonly (readonly [path: string, target: string])[] = [
+  ['/dev/ptmx', 'pts/ptmx'],
+  ['/dev/fd', '/proc/self/fd'],
+  ['/dev/stdin', '/proc/self/fd/0'],
+  ['/dev/stdout', '/proc/self/fd/1'],
+  ['/dev/stderr', '/proc/self/fd/2'],
+  ['/dev/core', '/proc/kcore'],
+];
+
+/** None where /dev is a directory of the host: it has them, and it is not ours to change. */
+function deviceOps(spec: Spec): Op[] {
+  const foreign = spec.mounts.some(
+    ({ destination, type, options = [] }) =>
+      destination === '/dev' && (type === 'bind' || options.includes('bind') || options.includes('rbind')),
+  );
+  if (foreign) return [];
+  // The spec's own come first: the first to make a node wins, and a user may have asked for another mode.
+  const nodes = new Map<string, Device>();
+  for (const device of [...(spec.linux.devices ?? []), ...DEFAULT_DEVICES]) {
+    if (!nodes.has(device.path) && device.path !== '/dev/ptmx') nodes.set(device.path, device);
+  }
+  return [
+    ...[...nodes.values()].map(mknodOp),
+    ...DEV_LINKS.map(
+      ([path, target]): Op => ({ op: 'symlinkInRoot', what: `link "${path}" to "${target}"`, target, path }),
+    ),
+  ];
+}
+
+function mknodOp(device: Device): Op {
+  return {
+    op: 'mknod',
+    what: `make device "${device.path}"`,
+    path: device.path,
+    type: device.type === 'u' ? 'c' : device.type,
+    mode: device.fileMode ?? 0o666,
+    major: device.major,
+    minor: device.minor,
+    uid: device.uid ?? 0,
+    gid: device.gid ?? 0,
+  };
+}
+
+function consoleOps(spec: Spec): Op[] {
+  if (spec.process.terminal !== true) return [];
+  const { height = 0, width = 0 } = spec.process.consoleSize ?? {};
+  return [{ op: 'console', what: 'open a terminal', rows: height, columns: width }];
+}
+
+function cwdOps(spec: Spec): Op[] {
+  const { cwd } = spec.process;
+  if (cwd === '/') return [];
+  return [{ op: 'cwd', what: `make the working directory "${cwd}"`, path: cwd, create: true }];
+}
+
+function nameOps(spec: Spec): Op[] {
+  const ops: Op[] = [];
+  if (spec.hostname)
+    ops.push({ op: 'hostname', what: `set the host name "${spec.hostname}"`, name: spec.hostname });
+  if (spec.domainname) {
+    ops.push({ op: 'domainname', what: `set the domain name "${spec.domainname}"`, name: spec.domainname });
+  }
+  return ops;
+}
+
+function sysctlOps(spec: Spec): Op[] {
+  return Object.entries(spec.linux.sysctl ?? {}).map(([name, value]) => ({
+    op: 'sysctl',
+    what: `set sysctl "${name}"`,
+    key: sysctlPath(name),
+    value,
+    // Docker's own defaults: a kernel without the key must not keep a container from starting.
+    ...(DEFAULT_NETWORK_SYSCTLS[name] === value ? { optional: true } : {}),
+  }));
+}
+
+function protectionOps(linux: Linux): Op[] {
+  return [
+    ...(linux.readonlyPaths ?? []).map(
+      (path): Op => ({ op: 'readonlyPath', what: `make "${path}" read-only`, path }),
+    ),
+    ...[...new Set(linux.maskedPaths ?? [])].map(
+      (path): Op => ({ op: 'maskPath', what: `mask "${path}"`, path }),
+    ),
+  ];
+}
