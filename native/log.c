@@ -1,0 +1,271 @@
+/*
+ * The container's log in the format of Docker's json-file driver, one object a line:
+ *
+ *     {"log":"hello\n","stream":"stdout","time":"2026-01-02T03:04:05.678901234Z"}
+ *
+ * Lines are encoded into one buffer and written whole, so that a reader never meets half an entry and an output of many
+ * short lines costs few writes. A disk that is full loses entries, never the container.
+ */
+#include "monitor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Docker's copier cuts a line there: a longer one becomes several entries, all but the last without their newline. */
+#define PIECE 16384
+/* Around the text: {"log":"…\n","stream":"stdout","time":"…"}\n */
+#define ENVELOPE 96
+/* Every byte may become six (\u0000). */
+#define WORST(length) ((length) * 6 + ENVELOPE)
+#define BATCH (128 * 1024)
+#define RETRY_MS 1000
+
+_Static_assert(WORST(PIECE) <= BATCH, "a piece must fit into the buffer");
+
+struct rest {
+    uint8_t bytes[PIECE];
+    size_t length;
+};
+
+static char batch[BATCH] __attribute__((aligned(4096)));
+static struct rest rests[2]; /* what came after the last newline, of stdout and stderr */
+static size_t used;
+static char tail[96]; /* what every entry of a batch ends with, from the newline on */
+static size_t tail_length;
+
+static struct {
+    char path[TR_PATH_MAX];
+    int fd; /* -1: could not be opened (anew) */
+    uint64_t size;
+    uint64_t max_bytes; /* 0: never rotated */
+    uint32_t max_files;
+    int64_t retry_at; /* nothing is written before that time */
+    bool on;
+} log_file;
+
+static int open_log(void) {
+    struct stat st;
+    log_file.fd = open(log_file.path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0640);
+    if (log_file.fd < 0) return -errno;
+    log_file.size = fstat(log_file.fd, &st) == 0 ? (uint64_t)st.st_size : 0;
+    return 0;
+}
+
+int tr_log_open(const char *path, uint64_t max_bytes, uint32_t max_files) {
+    if (strlen(path) >= sizeof log_file.path) return -ENAMETOOLONG;
+    strcpy(log_file.path, path);
+    log_file.max_bytes = max_bytes;
+    log_file.max_files = max_files;
+    log_file.on = true;
+    return open_log();
+}
+
+/* Writes the buffer, or drops it: half an entry is cut off again, since the next one would be glued to it. */
+static void flush(void) {
+    size_t done = 0;
+    if (used == 0) return;
+    if (log_file.retry_at != 0 && tr_now() < log_file.retry_at) {
+        used = 0;
+        return;
+    }
+    if (log_file.fd < 0) open_log();
+    while (done < used) {
+        ssize_t n = write(log_file.fd, batch + done, used - done);
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) break;
+        done += (size_t)n;
+    }
+    if (done == used) {
+        log_file.size += used;
+        log_file.retry_at = 0;
+    } else {
+        if (done > 0 && ftruncate(log_file.fd, (off_t)log_file.size) < 0) log_file.size += done;
+        log_file.retry_at = tr_now() + RETRY_MS;
+    }
+    used = 0;
+}
+
+/* `json.log` or `json.log.<n>`. */
+static void rotated_name(char *out, uint32_t n) {
+    size_t length = strlen(log_file.path);
+    memcpy(out, log_file.path, length + 1);
+    if (n == 0) return;
+    out[length++] = '.';
+    out[length + tr_decimal(out + length, n)] = '\0';
+}
+
+/* json.log.1 -> json.log.2 and so on; the oldest falls off. A single file is emptied, as Docker does. */
+static void rotate(void) {
+    char from[TR_PATH_MAX + 12], to[TR_PATH_MAX + 12];
+    if (log_file.max_files <= 1) {
+        if (log_file.fd >= 0 && ftruncate(log_file.fd, 0) == 0) log_file.size = 0;
+        return;
+    }
+    for (uint32_t n = log_file.max_files - 1; n > 0; n--) {
+        rotated_name(from, n - 1);
+        rotated_name(to, n);
+        rename(from, to);
+    }
+    if (log_file.fd >= 0) close(log_file.fd);
+    log_file.fd = -1;
+    log_file.size = 0;
+    open_log();
+}
+
+/* Length of the valid UTF-8 sequence at s, or 0. As Go's utf8.DecodeRune: no overlong forms, no surrogates. */
+static size_t utf8_length(const uint8_t *s, size_t n) {
+    uint8_t c = s[0], low = 0x80, high = 0xbf;
+    size_t length;
+    if (c < 0xc2 || c > 0xf4) return 0;
+    length = c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
+    if (n < length) return 0;
+    if (c == 0xe0) low = 0xa0;
+    if (c == 0xed) high = 0x9f;
+    if (c == 0xf0) low = 0x90;
+    if (c == 0xf4) high = 0x8f;
+    if (s[1] < low || s[1] > high) return 0;
+    for (size_t i = 2; i < length; i++)
+        if ((s[i] & 0xc0) != 0x80) return 0;
+    return length;
+}
+
+/* Bit c % 32 of word c / 32: c stands for itself in JSON. Not so control characters, " \ & < > and all beyond ASCII. */
+static const uint32_t plain[8] = {0, 0xafffffbb, 0xefffffff, 0xffffffff};
+
+static inline bool is_plain(uint8_t c) {
+    return plain[c >> 5] >> (c & 31) & 1;
+}
+
+static char *put_ascii(char *out, uint8_t c) {
+    static const char hex[] = "0123456789abcdef";
+  *out++ = '\\';
+    if (c == '"' || c == '\\') {
+    *out++ = c;
+    } else if (c == '\n') {
+    *out++ = 'n';
+    } else if (c == '\r') {
+    *out++ = 'r';
+    } else {
+        out = tr_put_text(out, "u00");
+    *out++ = hex[c >> 4];
+    *out++ = hex[c & 15];
+    }
+    return out;
+}
+
+/* As Docker's jsonlog does it, byte for byte, so that whatever reads Docker's logs reads ours. */
+static char *put_json(char *out, const uint8_t *s, size_t n) {
+    for (size_t i = 0; i < n;) {
+        size_t length;
+        while (i < n && is_plain(s[i])) *out++ = (char)s[i++];
+        if (i == n) break;
+        if (s[i] < 0x80) {
+            out = put_ascii(out, s[i++]);
+            continue;
+        }
+        length = utf8_length(s + i, n - i);
+        if (length == 0) {
+            out = tr_put_text(out, "\\ufffd");
+            i++;
+        } else if (length == 3 && s[i] == 0xe2 && s[i + 1] == 0x80 && (s[i + 2] & 0xfe) == 0xa8) {
+            out = tr_put_text(out, s[i + 2] == 0xa8 ? "\\u2028" : "\\u2029");
+            i += 3;
+        } else {
+            memcpy(out, s + i, length);
+            out += length;
+            i += length;
+        }
+    }
+    return out;
+}
+
+static void put_entry(const uint8_t *text, size_t length, bool newline) {
+    char *out;
+    if (log_file.max_bytes > 0 && log_file.size + used >= log_file.max_bytes) {
+        flush();
+        if (log_file.size >= log_file.max_bytes) rotate();
+    }
+    if (used + WORST(length) > BATCH) flush();
+    out = tr_put_text(batch + used, "{\"log\":\"");
+    out = put_json(out, text, length);
+    memcpy(out, tail + (newline ? 0 : 2), tail_length - (newline ? 0 : 2));
+    used = (size_t)(out - batch) + tail_length - (newline ? 0 : 2);
+}
+
+/* Where to cut a piece so that no character is torn: up to three bytes before its end. */
+static size_t whole_characters(const uint8_t *s, size_t n) {
+    for (size_t back = 1; back <= 3 && back < n; back++) {
+        uint8_t c = s[n - back];
+        if (c < 0x80) break;
+        if (c >= 0xc0) return back < (c < 0xe0 ? 2u : c < 0xf0 ? 3u : 4u) ? n - back : n;
+    }
+    return n;
+}
+
+/* Adds to what is waiting for its newline; returns how much of s it took. */
+static size_t add_to_rest(int stream, const uint8_t *s, size_t n) {
+    struct rest *rest = &rests[stream];
+    size_t room = PIECE - rest->length, take = n < room ? n : room;
+    const uint8_t *newline = memchr(s, '\n', take);
+    if (newline != NULL) take = (size_t)(newline - s);
+    memcpy(rest->bytes + rest->length, s, take);
+    rest->length += take;
+    if (newline != NULL) {
+        put_entry(rest->bytes, rest->length, true);
+        rest->length = 0;
+        return take + 1;
+    }
+    if (rest->length == PIECE) {
+        size_t cut = whole_characters(rest->bytes, PIECE);
+        put_entry(rest->bytes, cut, false);
+        rest->length = PIECE - cut;
+        memmove(rest->bytes, rest->bytes + cut, rest->length);
+    }
+    return take;
+}
+
+/* Docker keeps the time at which a line was read; one clock reading serves all the lines of one read. */
+static void begin_batch(int stream) {
+    struct timespec now;
+    char *p = tr_put_text(tail, stream == 0 ? "\\n\",\"stream\":\"stdout\"" : "\\n\",\"stream\":\"stderr\"");
+    clock_gettime(CLOCK_REALTIME, &now);
+    p = tr_put_text(p, ",\"time\":\"");
+    p += tr_rfc3339(p, &now);
+    tail_length = (size_t)(tr_put_text(p, "\"}\n") - tail);
+}
+
+void tr_log(int stream, const uint8_t *s, size_t n) {
+    if (!log_file.on) return;
+    begin_batch(stream);
+    while (n > 0) {
+        const uint8_t *newline;
+        size_t take;
+        if (rests[stream].length == 0 && (newline = memchr(s, '\n', n < PIECE ? n : PIECE)) != NULL) {
+            take = (size_t)(newline - s) + 1; /* the common case: a whole line, encoded from where it was read */
+            put_entry(s, take - 1, true);
+        } else {
+            take = add_to_rest(stream, s, n);
+        }
+        s += take;
+        n -= take;
+    }
+    flush();
+}
+
+void tr_log_end(int stream) {
+    struct rest *rest = &rests[stream];
+    if (!log_file.on || rest->length == 0) return;
+    begin_batch(stream);
+    put_entry(rest->bytes, rest->length, false);
+    rest->length = 0;
+    flush();
+}
+
+void tr_log_idle(void) {
+    madvise(batch, sizeof batch, MADV_DONTNEED);
+}

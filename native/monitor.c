@@ -1,0 +1,229 @@
+/*
+ * tinyrun-monitor: the parent of one container, for as long as it lives.
+ *
+ *     tinyrun-monitor run            fds as in plan.h; carries out the plan, then pumps, waits, records, tears down
+ *     tinyrun-monitor init PID       pid 1 of a container with --init (reaper.c)
+ *     tinyrun-monitor recover FILE   the saved release and cleanup of a container whose monitor was killed
+ *
+ * The order at the end is what others rely on: output is in the log and with the clients, ports and names are free, state.json
+ * says so, the clients hear of it; and only then comes what nobody waits for.
+ */
+#include "monitor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "frames.h"
+
+/* Memory is given back when nothing has happened for so long. */
+#define IDLE_MS 1000
+/* A client that takes its output more slowly than this no longer holds up the record of the exit (Docker's time, too). */
+#define EXIT_PATIENCE_MS 2000
+
+static struct tr_plan plan;
+static struct tr_context context = TR_CONTEXT_INIT;
+static struct tr_state state;
+static struct tr_watch death;
+static uint64_t oom_kills_before;
+static uint8_t exited_frame[TR_FRAME_HEADER + TR_FRAME_EXITED_SIZE];
+
+static void release_memory(void) {
+    tr_stdio_idle();
+    tr_log_idle();
+    tr_proxy_idle();
+}
+
+static struct tr_timer idle_timer = {0, release_memory};
+
+static void nothing(void) {}
+
+static struct tr_timer exit_timer = {0, nothing};
+
+static void turn(void) {
+    if (tr_loop_turn() > 0) idle_timer.at = tr_now() + IDLE_MS;
+}
+
+/* `tinyrun:[0123456789ab]` in ps; the short name, of 15 characters, shows what fits. */
+static void set_name(int argc, char **argv) {
+    char name[32] = "tinyrun:[";
+    size_t room = (size_t)(argv[argc - 1] + strlen(argv[argc - 1]) - argv[0]), length = strlen(plan.id);
+    if (length > 12) length = 12;
+    memcpy(name + 9, plan.id, length);
+    memcpy(name + 9 + length, "]", 2);
+    prctl(PR_SET_NAME, name);
+    length += 10;
+    if (length > room) length = room;
+    memset(argv[0], 0, room);
+    memcpy(argv[0], name, length);
+}
+
+static void fail(struct tr_failure *failure, int error) {
+    failure->phase = TR_MONITOR;
+    failure->op_index = -1;
+    failure->error = -error;
+}
+
+/* What exists apart from the plan's ops: where the streams go. */
+static int open_channels(void) {
+    int error = tr_clients_open(TR_FD_CONTROL, plan.attach_socket, plan.stdin_once);
+    if (error == 0 && plan.log_path != NULL)
+        error = tr_log_open(plan.log_path, plan.log_max_bytes, (uint32_t)plan.log_max_files);
+    if (error == 0) error = tr_stdio_open(&plan, &context);
+    return error;
+}
+
+/* The container has become its program: put it on record, tell the launcher, begin to serve. */
+static int started(void) {
+    int error;
+    clock_gettime(CLOCK_REALTIME, &state.started);
+    state.pid = context.child;
+    state.start_time = tr_start_time(state.pid);
+    state.monitor_pid = getpid();
+    state.monitor_start_time = tr_start_time(state.monitor_pid);
+    error = tr_state_write(plan.state_path, &state);
+    if (error != 0) return error;
+    error = tr_stdio_start(&plan, &context);
+    if (error != 0) return error;
+    tr_clients_started(state.pid, state.start_time);
+    tr_proxy_start();
+    return 0;
+}
+
+static void on_death(struct tr_watch *watch, uint32_t events) {
+    siginfo_t info = {0};
+    (void)events;
+    if (waitid(P_PID, (id_t)context.child, &info, WEXITED) < 0) return;
+    clock_gettime(CLOCK_REALTIME, &state.finished);
+    state.exited = true;
+    state.signal = info.si_code == CLD_EXITED ? 0 : info.si_status;
+    state.exit_code = info.si_code == CLD_EXITED ? info.si_status : 128 + info.si_status;
+    state.oom_killed = tr_oom_kills(plan.oom_path) > oom_kills_before;
+    tr_watch_close(watch);
+}
+
+/* prepare, clone and child, connect. Whatever has been acquired by then is released by the caller. */
+static bool start(struct tr_failure *failure) {
+    int error = tr_loop_open();
+    if (error == 0) error = open_channels();
+    if (error != 0) {
+        fail(failure, error);
+        return false;
+    }
+    context.plan = &plan;
+    if (tr_run_phase(&plan, TR_PREPARE, &context, failure) != 0) return false;
+    oom_kills_before = tr_oom_kills(plan.oom_path);
+    if (tr_spawn(&plan, &context, failure) != 0) return false;
+    error = tr_watch_open(&death, context.pidfd, EPOLLIN, on_death);
+    if (error == 0) error = started();
+    if (error == 0) return true;
+    kill(context.child, SIGKILL);
+    waitpid(context.child, NULL, 0);
+    fail(failure, error);
+    return false;
+}
+
+static void release(void) {
+    struct tr_failure ignored;
+    tr_proxy_stop();
+    tr_run_phase(&plan, TR_RELEASE, &context, &ignored);
+}
+
+static void clean_up(void) {
+    struct tr_failure ignored;
+    tr_run_phase(&plan, TR_CLEANUP, &context, &ignored);
+    close(TR_FD_LOCK);
+}
+
+static void send_exited(void) {
+    uint8_t *p = exited_frame + TR_FRAME_HEADER;
+    tr_frame_header(exited_frame, TR_FRAME_EXITED, TR_FRAME_EXITED_SIZE);
+    p = tr_put_big(p, (uint64_t)state.exit_code, 4);
+    p = tr_put_big(p, (uint64_t)state.signal, 4);
+    *p++ = state.oom_killed;
+    p = tr_put_big(p, (uint64_t)state.finished.tv_sec, 8);
+    tr_put_big(p, (uint64_t)state.finished.tv_nsec, 4);
+    tr_clients_send(exited_frame, sizeof exited_frame, true);
+}
+
+/* Waits until all output has been taken; false where time is up. */
+static bool drain(int64_t deadline) {
+    exit_timer.at = deadline;
+    while (!tr_stdio_drained() || !tr_clients_flushed()) {
+        if (deadline != 0 && tr_now() >= deadline) return false;
+        turn();
+    }
+    return true;
+}
+
+static void supervise(void) {
+    bool drained;
+    tr_timer_add(&idle_timer);
+    tr_timer_add(&exit_timer);
+    idle_timer.at = tr_now() + IDLE_MS;
+    while (!state.exited) turn();
+    tr_stdio_exited();
+    drained = drain(tr_now_fresh() + EXIT_PATIENCE_MS);
+    release();
+    tr_state_write(plan.state_path, &state);
+    if (drained) send_exited();
+    clean_up();
+    if (!drained) {
+        /* The launcher is still busy with the output. The container is over and gone for everyone else. */
+        drain(0);
+        send_exited();
+    }
+    while (!tr_clients_flushed()) turn();
+}
+
+static int run(int argc, char **argv) {
+    struct tr_failure failure = {TR_MONITOR, -1, 0};
+    sigset_t all;
+    int error = tr_plan_open(TR_FD_PLAN, &plan);
+    /* Nobody stops a container by signalling its monitor, and a client that is gone is no reason to die of SIGPIPE. */
+    sigfillset(&all);
+    sigprocmask(SIG_BLOCK, &all, NULL);
+    if (error != 0) {
+        fail(&failure, error);
+        tr_clients_open(TR_FD_CONTROL, NULL, false);
+        tr_clients_failed(&failure);
+        return 1;
+    }
+    close(TR_FD_PLAN);
+    fcntl(TR_FD_LOCK, F_SETFD, FD_CLOEXEC);
+    prctl(PR_SET_DUMPABLE, 0);
+    setsid();
+    set_name(argc, argv);
+    if (start(&failure)) {
+        supervise();
+        return 0;
+    }
+    tr_clients_failed(&failure);
+    release();
+    clean_up();
+    return 1;
+}
+
+static int recover(const char *path) {
+    struct tr_failure failure;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    int error = fd < 0 ? -errno : tr_plan_open(fd, &plan);
+    if (error == -ENOENT) return 0; /* someone else has done it */
+    if (error != 0) return 1;
+    context.plan = &plan;
+    tr_run_phase(&plan, TR_RELEASE, &context, &failure);
+    return tr_run_phase(&plan, TR_CLEANUP, &context, &failure) == 0 ? 0 : 2;
+}
+
+int main(int argc, char **argv) {
+    if (argc == 2 && strcmp(argv[1], "run") == 0) return run(argc, argv);
+    if (argc == 3 && strcmp(argv[1], "init") == 0) tr_reaper(atoi(argv[2]));
+    if (argc == 3 && strcmp(argv[1], "recover") == 0) return recover(argv[2]);
+    return 2;
+}

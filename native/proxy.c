@@ -1,0 +1,408 @@
+/*
+ * Published ports, in user space: for clients on loopback, and for hosts without a firewall that could do it.
+ *
+ * The port is reserved when the op `listen` runs (TCP already listens then, since two sockets may be bound to one port as long as
+ * neither listens), so "port is already allocated" comes before the container exists. Nothing is accepted before it runs.
+ *
+ * TCP goes through splice(2): the bytes never enter this process. Pipes are borrowed only while bytes are in them, so that an
+ * idle connection costs two sockets and a table row.
+ */
+#include "monitor.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define LISTENERS 1024
+#define CONNECTIONS 1024
+#define FLOWS 512
+#define PIPES 8
+/* Pieces that one connection may move in a turn of the loop before the others have theirs. */
+#define ROUNDS 16
+#define FLOW_IDLE_MS 30000
+#define ACCEPT_RETRY_MS 100
+
+union address {
+    struct sockaddr any;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+};
+
+struct listener {
+    struct tr_watch watch; /* first */
+    union address target;
+    bool udp;
+};
+
+/* One direction of a connection. */
+struct way {
+    int pipe[2];
+    uint32_t queued; /* bytes in the pipe; 0: there is no pipe */
+    bool eof, done;  /* nothing more comes; and the other side has been told */
+};
+
+struct connection {
+    struct tr_watch side[2]; /* client, container */
+    struct way way[2];       /* from side[i] to the other */
+    bool connecting;
+};
+
+/* A UDP client: its datagrams leave from a socket of its own, so that the answers can be told apart. */
+struct flow {
+    struct tr_watch watch; /* first */
+    struct listener *listener;
+    union address client;
+    union {
+        struct in_pktinfo v4;
+        struct in6_pktinfo v6;
+    } local; /* the address of ours it spoke to: the answer has to come from there */
+    int64_t used_at;
+};
+
+static struct listener listeners[LISTENERS];
+static int listener_count;
+static struct connection connections[CONNECTIONS];
+static struct flow flows[FLOWS];
+static int spare_pipes[PIPES][2];
+static int spare_count;
+static uint8_t datagram[TR_CHUNK] __attribute__((aligned(4096)));
+
+static void accept_again(void);
+static void expire_flows(void);
+static struct tr_timer accept_timer = {0, accept_again};
+static struct tr_timer flow_timer = {0, expire_flows};
+
+static socklen_t size_of(const union address *address) {
+    return address->any.sa_family == AF_INET6 ? sizeof address->v6 : sizeof address->v4;
+}
+
+static bool parse(union address *out, const char *text, uint64_t port) {
+    memset(out, 0, sizeof *out);
+    if (port > 65535) return false;
+    if (inet_pton(AF_INET, text, &out->v4.sin_addr) == 1) {
+        out->v4.sin_family = AF_INET;
+        out->v4.sin_port = htons((uint16_t)port);
+        return true;
+    }
+    out->v6.sin6_family = AF_INET6;
+    out->v6.sin6_port = htons((uint16_t)port);
+    return inet_pton(AF_INET6, text, &out->v6.sin6_addr) == 1;
+}
+
+static void set_option(int fd, int level, int option) {
+    int on = 1;
+    setsockopt(fd, level, option, &on, sizeof on);
+}
+
+/* ---- TCP ---- */
+
+/* With an RST where something went wrong, so that the peer does not take half an answer for a whole one. */
+static void end_connection(struct connection *c, bool reset) {
+    struct linger linger = {1, 0};
+    for (int i = 0; i < 2; i++) {
+        if (c->way[i].queued > 0) {
+            close(c->way[i].pipe[0]);
+            close(c->way[i].pipe[1]);
+        }
+        if (reset && c->side[i].fd != 0)
+            setsockopt(tr_watch_fd(&c->side[i]), SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
+        tr_watch_close(&c->side[i]);
+    }
+    memset(c, 0, sizeof *c);
+    accept_again();
+}
+
+static bool borrow_pipe(struct way *way) {
+    if (spare_count == 0) return pipe2(way->pipe, O_CLOEXEC | O_NONBLOCK) == 0;
+    memcpy(way->pipe, spare_pipes[--spare_count], sizeof way->pipe);
+    return true;
+}
+
+static void return_pipe(struct way *way) {
+    if (spare_count < PIPES) {
+        memcpy(spare_pipes[spare_count++], way->pipe, sizeof way->pipe);
+        return;
+    }
+    close(way->pipe[0]);
+    close(way->pipe[1]);
+}
+
+/* Moves what can be moved from side[i] to the other; false where the connection is broken. */
+static bool move(struct connection *c, int i) {
+    struct way *way = &c->way[i];
+    int from = tr_watch_fd(&c->side[i]), to = tr_watch_fd(&c->side[!i]);
+    for (int round = 0; round < ROUNDS; round++) {
+        ssize_t n;
+        if (way->queued == 0) {
+            if (way->eof) break;
+            if (!borrow_pipe(way)) return false;
+            n = splice(from, NULL, way->pipe[1], NULL, TR_CHUNK, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+            if (n <= 0) return_pipe(way);
+            if (n < 0) return errno == EAGAIN || errno == EINTR;
+            if (n == 0) way->eof = true;
+            way->queued = (uint32_t)n;
+            if (n == 0) break;
+        }
+        n = splice(way->pipe[0], NULL, to, NULL, way->queued, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+        if (n < 0) return errno == EAGAIN || errno == EINTR;
+        way->queued -= (uint32_t)n;
+        if (way->queued == 0) return_pipe(way);
+    }
+    if (way->eof && way->queued == 0 && !way->done) {
+        shutdown(to, SHUT_WR); /* half a connection may go on: `nc`, HTTP/1.0 */
+        way->done = true;
+    }
+    return true;
+}
+
+static void set_wishes(struct connection *c) {
+    for (int i = 0; i < 2; i++) {
+        const struct way *in = &c->way[i], *out = &c->way[!i];
+        uint32_t wishes = 0;
+        if (in->queued == 0 && !in->eof) wishes |= EPOLLIN;
+        if (out->queued > 0) wishes |= EPOLLOUT;
+        tr_watch_want(&c->side[i], wishes);
+    }
+}
+
+static void on_connection(struct tr_watch *watch, uint32_t events) {
+    size_t row = (size_t)((char *)watch - (char *)connections) / sizeof *connections;
+    struct connection *c = &connections[row];
+    (void)events;
+    if (c->connecting) {
+        int error = 0;
+        socklen_t size = sizeof error;
+        getsockopt(tr_watch_fd(&c->side[1]), SOL_SOCKET, SO_ERROR, &error, &size);
+        if (error != 0) {
+            end_connection(c, true);
+            return;
+        }
+        c->connecting = false;
+    }
+    if (!move(c, 0) || !move(c, 1)) end_connection(c, true);
+    else if (c->way[0].done && c->way[1].done) end_connection(c, false);
+    else set_wishes(c);
+}
+
+static struct connection *free_connection(void) {
+    for (int i = 0; i < CONNECTIONS; i++)
+        if (connections[i].side[0].fd == 0) return &connections[i];
+    return NULL;
+}
+
+/* Neither a full table nor a lack of fds may become a busy loop: clients wait in the backlog. */
+static void pause_accepting(void) {
+    for (int i = 0; i < listener_count; i++)
+        if (!listeners[i].udp) tr_watch_want(&listeners[i].watch, 0);
+    accept_timer.at = tr_now() + ACCEPT_RETRY_MS;
+}
+
+static void accept_again(void) {
+    accept_timer.at = 0;
+    for (int i = 0; i < listener_count; i++)
+        if (!listeners[i].udp) tr_watch_want(&listeners[i].watch, EPOLLIN);
+}
+
+static void on_accept(struct tr_watch *watch, uint32_t events) {
+    struct listener *listener = (struct listener *)watch;
+    struct connection *c = free_connection();
+    int client, target;
+    (void)events;
+    client = c == NULL ? -1 : accept4(tr_watch_fd(watch), NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (client < 0) {
+        if (c == NULL || (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)) pause_accepting();
+        return;
+    }
+    if (tr_watch_open(&c->side[0], client, 0, on_connection) != 0) {
+        close(client);
+        return;
+    }
+    target = socket(listener->target.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (target < 0) {
+        end_connection(c, true);
+        pause_accepting();
+        return;
+    }
+    set_option(client, IPPROTO_TCP, TCP_NODELAY);
+    set_option(target, IPPROTO_TCP, TCP_NODELAY);
+    c->connecting = true;
+    if (connect(target, &listener->target.any, size_of(&listener->target)) < 0 && errno != EINPROGRESS) {
+        close(target);
+        end_connection(c, true);
+    } else if (tr_watch_open(&c->side[1], target, EPOLLOUT, on_connection) != 0) {
+        close(target);
+        end_connection(c, true);
+    }
+}
+
+/* ---- UDP ---- */
+
+static void end_flow(struct flow *flow) {
+    tr_watch_close(&flow->watch);
+    memset(flow, 0, sizeof *flow);
+}
+
+static void expire_flows(void) {
+    bool any = false;
+    for (int i = 0; i < FLOWS; i++) {
+        if (flows[i].watch.fd == 0) continue;
+        if (tr_now() - flows[i].used_at >= FLOW_IDLE_MS) end_flow(&flows[i]);
+        else any = true;
+    }
+    if (any) flow_timer.at = tr_now() + FLOW_IDLE_MS / 6;
+}
+
+/* The answer, from the address that was asked. */
+static void on_answer(struct tr_watch *watch, uint32_t events) {
+    struct flow *flow = (struct flow *)watch;
+    bool v6 = flow->client.any.sa_family == AF_INET6;
+    (void)events;
+    for (int round = 0; round < ROUNDS; round++) {
+        char control[CMSG_SPACE(sizeof flow->local)] = {0};
+        struct iovec io = {datagram, sizeof datagram};
+        struct msghdr message = {.msg_name = &flow->client,
+                                 .msg_namelen = size_of(&flow->client),
+                                 .msg_iov = &io,
+                                 .msg_iovlen = 1,
+                                 .msg_control = control};
+        struct cmsghdr *part;
+        ssize_t n = recv(tr_watch_fd(watch), datagram, sizeof datagram, 0);
+        if (n < 0) return; /* EAGAIN; or ECONNREFUSED: nobody listens there, and the client will ask again or not */
+        io.iov_len = (size_t)n;
+        message.msg_controllen = v6 ? CMSG_SPACE(sizeof flow->local.v6) : CMSG_SPACE(sizeof flow->local.v4);
+        part = CMSG_FIRSTHDR(&message);
+        part->cmsg_level = v6 ? IPPROTO_IPV6 : IPPROTO_IP;
+        part->cmsg_type = v6 ? IPV6_PKTINFO : IP_PKTINFO;
+        part->cmsg_len = v6 ? CMSG_LEN(sizeof flow->local.v6) : CMSG_LEN(sizeof flow->local.v4);
+        memcpy(CMSG_DATA(part), &flow->local, v6 ? sizeof flow->local.v6 : sizeof flow->local.v4);
+        sendmsg(tr_watch_fd(&flow->listener->watch), &message, MSG_NOSIGNAL);
+        flow->used_at = tr_now();
+    }
+}
+
+/* The client's flow; else a free row; else the row that has been quiet longest, emptied. */
+static struct flow *find_flow(struct listener *listener, const union address *client) {
+    struct flow *oldest = NULL;
+    for (int i = 0; i < FLOWS; i++) {
+        struct flow *flow = &flows[i];
+        if (flow->watch.fd != 0 && flow->listener == listener && memcmp(&flow->client, client, size_of(client)) == 0)
+            return flow;
+        if (oldest == NULL || (oldest->watch.fd != 0 && (flow->watch.fd == 0 || flow->used_at < oldest->used_at)))
+            oldest = flow;
+    }
+    end_flow(oldest);
+    return oldest;
+}
+
+static bool open_flow(struct flow *flow, struct listener *listener, const union address *client) {
+    int fd = socket(listener->target.any.sa_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0) return false;
+    if (connect(fd, &listener->target.any, size_of(&listener->target)) < 0 ||
+        tr_watch_open(&flow->watch, fd, EPOLLIN, on_answer) != 0) {
+        close(fd);
+        return false;
+    }
+    flow->listener = listener;
+    memcpy(&flow->client, client, sizeof flow->client);
+    if (flow_timer.at == 0) flow_timer.at = tr_now() + FLOW_IDLE_MS / 6;
+    return true;
+}
+
+static void take_local(struct flow *flow, struct msghdr *message) {
+    struct cmsghdr *part = CMSG_FIRSTHDR(message);
+    for (; part != NULL; part = CMSG_NXTHDR(message, part)) {
+        if (part->cmsg_level == IPPROTO_IP && part->cmsg_type == IP_PKTINFO)
+            memcpy(&flow->local.v4, CMSG_DATA(part), sizeof flow->local.v4);
+        if (part->cmsg_level == IPPROTO_IPV6 && part->cmsg_type == IPV6_PKTINFO)
+            memcpy(&flow->local.v6, CMSG_DATA(part), sizeof flow->local.v6);
+    }
+}
+
+static void on_datagram(struct tr_watch *watch, uint32_t events) {
+    struct listener *listener = (struct listener *)watch;
+    (void)events;
+    for (int round = 0; round < ROUNDS; round++) {
+        char control[256];
+        union address client = {0};
+        struct iovec io = {datagram, sizeof datagram};
+        struct msghdr message = {.msg_name = &client,
+                                 .msg_namelen = sizeof client,
+                                 .msg_iov = &io,
+                                 .msg_iovlen = 1,
+                                 .msg_control = control,
+                                 .msg_controllen = sizeof control};
+        struct flow *flow;
+        ssize_t n = recvmsg(tr_watch_fd(watch), &message, 0);
+        if (n < 0) return;
+        flow = find_flow(listener, &client);
+        if (flow->watch.fd == 0 && !open_flow(flow, listener, &client)) continue; /* lost, as UDP may be */
+        take_local(flow, &message);
+        flow->used_at = tr_now();
+        send(tr_watch_fd(&flow->watch), datagram, (size_t)n, MSG_NOSIGNAL);
+    }
+}
+
+/* ---- life ---- */
+
+static int open_listener(struct listener *listener, const union address *address) {
+    bool v6 = address->any.sa_family == AF_INET6;
+    int type = (listener->udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC | SOCK_NONBLOCK;
+    int error = 0, fd = socket(address->any.sa_family, type, 0);
+    if (fd < 0) return -errno;
+    if (v6) set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY);
+    /* Connections of a predecessor in TIME_WAIT do not keep the port; for UDP it would let two have it. */
+    if (!listener->udp) set_option(fd, SOL_SOCKET, SO_REUSEADDR);
+    if (listener->udp) set_option(fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_RECVPKTINFO : IP_PKTINFO);
+    if (bind(fd, &address->any, size_of(address)) < 0) error = -errno;
+    if (error == 0 && !listener->udp && listen(fd, SOMAXCONN) < 0) error = -errno;
+    if (error == 0) error = tr_watch_open(&listener->watch, fd, 0, listener->udp ? on_datagram : on_accept);
+    if (error != 0) close(fd);
+    return error;
+}
+
+int tr_listen(struct tr_context *context, const struct tr_op_listen *op) {
+    struct listener *listener = &listeners[listener_count];
+    union address address;
+    int error;
+    (void)context;
+    if (listener_count == LISTENERS) return -EMFILE;
+    if (op->protocol != IPPROTO_TCP && op->protocol != IPPROTO_UDP) return -EPROTONOSUPPORT;
+    if (!parse(&address, op->address, op->port) || !parse(&listener->target, op->target_address, op->target_port))
+        return -EINVAL;
+    listener->udp = op->protocol == IPPROTO_UDP;
+    error = open_listener(listener, &address);
+    if (error == 0) listener_count++;
+    return error;
+}
+
+void tr_proxy_start(void) {
+    tr_timer_add(&accept_timer);
+    tr_timer_add(&flow_timer);
+    for (int i = 0; i < listener_count; i++) tr_watch_want(&listeners[i].watch, EPOLLIN);
+}
+
+void tr_proxy_stop(void) {
+    for (int i = 0; i < listener_count; i++) tr_watch_close(&listeners[i].watch);
+    listener_count = 0;
+    for (int i = 0; i < CONNECTIONS; i++)
+        if (connections[i].side[0].fd != 0) end_connection(&connections[i], true);
+    for (int i = 0; i < FLOWS; i++)
+        if (flows[i].watch.fd != 0) end_flow(&flows[i]);
+    accept_timer.at = flow_timer.at = 0;
+}
+
+void tr_proxy_idle(void) {
+    while (spare_count > 0) {
+        spare_count--;
+        close(spare_pipes[spare_count][0]);
+        close(spare_pipes[spare_count][1]);
+    }
+    madvise(datagram, sizeof datagram, MADV_DONTNEED);
+}
