@@ -24,6 +24,8 @@ export interface Paths extends Roots {
   readonly ociLayout: string;
   readonly index: string;
   readonly indexLock: string;
+  /** Held shared by whoever relies on blobs or layers that nothing refers to yet (a pull); exclusive by the collector. */
+  readonly storeLease: string;
   readonly blobs: string;
   blob(digest: Digest): string;
   /** Downloads under way or broken off, kept for resuming: `ingest/<hex>`. */
@@ -33,6 +35,11 @@ export interface Paths extends Roots {
   readonly layers: string;
   layer(diffId: Digest): string;
   layerFs(diffId: Digest): string;
+  /** What the unpacker said of a layer: its diffID, bytes and files. */
+  layerRecord(diffId: Digest): string;
+  /** Is there where the layer hides everything below it. */
+  layerOpaque(diffId: Digest): string;
+  temporaryLayer(random: string): string;
 
   readonly containers: string;
   container(id: string): string;
@@ -67,6 +74,8 @@ export interface Paths extends Roots {
   attachSocket(id: string): string;
   /** The plan's release and cleanup ops, for the command that finds a monitor dead. */
   teardown(id: string): string;
+  /** The addresses and ports of a running container, for `ps` and `inspect`. */
+  networkSettings(id: string): string;
   /** IPAM leases, `leases/<network>/<address>`, each a symbolic link to the container's id. */
   leases(network: string): string;
 }
@@ -92,6 +101,7 @@ export function pathsOf(roots: Roots): Paths {
     ociLayout: join(root, 'oci-layout'),
     index: join(root, 'index.json'),
     indexLock: join(root, 'index.lock'),
+    storeLease: join(root, 'store.lease'),
     blobs,
     blob: (digest) => join(blobs, hexOf(digest)),
     ingest,
@@ -99,6 +109,9 @@ export function pathsOf(roots: Roots): Paths {
     layers,
     layer: (diffId) => join(layers, hexOf(diffId)),
     layerFs: (diffId) => join(layers, hexOf(diffId), 'fs'),
+    layerRecord: (diffId) => join(layers, hexOf(diffId), 'layer.json'),
+    layerOpaque: (diffId) => join(layers, hexOf(diffId), 'opaque'),
+    temporaryLayer: (random) => join(layers, `tmp-${random}`),
     containers,
     container,
     containerRecord: (id) => join(container(id), 'container.json'),
@@ -120,6 +133,7 @@ export function pathsOf(roots: Roots): Paths {
     lock: (id) => join(run(id), 'lock'),
     attachSocket: (id) => join(run(id), 'attach.sock'),
     teardown: (id) => join(run(id), 'teardown'),
+    networkSettings: (id) => join(run(id), 'network.json'),
     leases: (network) => join(runRoot, 'leases', network),
   };
 }

@@ -1,0 +1,141 @@
+import { randomBytes } from 'node:crypto';
+import { readdirSync, renameSync, unlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { makePrivateDirectory } from '../disk/atomic.ts';
+import type { Paths } from '../disk/paths.ts';
+import { errorCode, TinyrunError } from '../errors.ts';
+import { type Digest, hexOf, isDigest } from '../oci/digest.ts';
+import { parseImageConfig } from '../registry/image-config.ts';
+import { chainIds, readDocument } from './blobs.ts';
+import type { IndexEntry } from './index-file.ts';
+import { whileUnleased } from './lease.ts';
+import type { ContainerUse } from './removal.ts';
+import { emptyTrash } from './repair.ts';
+import { readManifest } from './stored-image.ts';
+
+/** All that may keep a blob or a layer. */
+export interface Holders {
+  readonly entries: readonly IndexEntry[];
+  readonly uses: readonly ContainerUse[];
+}
+
+interface Needed {
+  readonly blobs: Set<Digest>;
+  /** Names in `layers/`: diffIDs and chain IDs. */
+  readonly layers: Set<Digest>;
+}
+
+/**
+ * Deletes every blob and layer that nothing needs. Runs only while no pull or create holds a lease, and then renames
+ * only; the deleting itself, which takes seconds for a large layer, comes after.
+ * @param holders called under the exclusive lease
+ * @returns false where somebody holds a lease: nothing was deleted
+ * @throws TinyrunError `internal` where an image that is kept cannot be read: its layers are not known then
+ */
+export async function collectGarbage(paths: Paths, holders: () => Holders): Promise<boolean> {
+  return sweep(paths, () => {
+    const needed = neededBy(paths, holders());
+    return { blobs: (digest) => !needed.blobs.has(digest), layers: (name) => !needed.layers.has(name) };
+  });
+}
+
+/** What a failed pull made itself and nothing names: given back without a look at the containers. */
+export function giveBack(paths: Paths, made: Needed, entries: () => readonly IndexEntry[]): boolean {
+  return sweep(paths, () => {
+    const needed = neededBy(paths, { entries: entries(), uses: [] });
+    return {
+      blobs: (digest) => made.blobs.has(digest) && !needed.blobs.has(digest),
+      layers: (name) => made.layers.has(name) && !needed.layers.has(name),
+    };
+  });
+}
+
+/** The images that a removal deletes, each followed by the chain IDs of its layers that no other image has. */
+export function layersThatGo(paths: Paths, plan: Holders & { readonly deleted: readonly Digest[] }): Digest[] {
+  if (plan.deleted.length === 0) return [];
+  const kept = new Set(keptConfigs(plan).flatMap((id) => chainIds(diffIdsOf(paths, id) ?? [])));
+  return plan.deleted.flatMap((id) => {
+    const chain = chainIds(diffIdsOf(paths, id) ?? []).filter((name) => !kept.has(name));
+    for (const name of chain) kept.add(name);
+    return [id, ...chain.reverse()];
+  });
+}
+
+function keptConfigs({ entries, uses }: Holders): Digest[] {
+  const named = entries.flatMap((entry) => (entry.images ?? []).map((image) => image.id));
+  return [...named, ...uses.map((use) => use.image)];
+}
+
+function neededBy(paths: Paths, holders: Holders): Needed {
+  const blobs = new Set<Digest>();
+  const layers = new Set<Digest>();
+  for (const { target, images } of holders.entries) {
+    blobs.add(target.digest);
+    // Another program's target of a kind that tinyrun does not know: its parts are kept, whatever they are.
+    if (images === undefined) addBlobsUnder(paths, target.digest, blobs);
+    for (const { manifest, id } of images ?? []) {
+      blobs.add(manifest);
+      blobs.add(id);
+      for (const layer of readManifest(paths, manifest).layers) blobs.add(layer.digest);
+    }
+  }
+  for (const id of keptConfigs(holders)) {
+    blobs.add(id);
+    const diffIds = diffIdsOf(paths, id);
+    if (diffIds === undefined) {
+      throw new TinyrunError('internal', `Cannot collect garbage: the config "${id}" of an image in use is missing`, {
+        hint: 'Pull the image again, or remove it',
+      });
+    }
+    for (const name of [...diffIds, ...chainIds(diffIds)]) layers.add(name);
+  }
+  return { blobs, layers };
+}
+
+function diffIdsOf(paths: Paths, id: Digest): readonly Digest[] | undefined {
+  const bytes = readDocument(paths, id);
+  return bytes === undefined ? undefined : parseImageConfig(bytes).rootfs.diff_ids;
+}
+
+/** Every digest that a JSON document and the documents below it mention, five levels deep. */
+function addBlobsUnder(paths: Paths, digest: Digest, blobs: Set<Digest>, depth = 0): void {
+  const bytes = depth < 5 ? readDocument(paths, digest) : undefined;
+  if (bytes === undefined) return;
+  for (const found of bytes.toString('latin1').match(/sha256:[a-f0-9]{64}/g) ?? []) {
+    if (!isDigest(found) || blobs.has(found)) continue;
+    blobs.add(found);
+    addBlobsUnder(paths, found, blobs, depth + 1);
+  }
+}
+
+function sweep(
+  paths: Paths,
+  plan: () => { blobs: (digest: Digest) => boolean; layers: (name: Digest) => boolean },
+): boolean {
+  const done = whileUnleased(paths, () => {
+    const dead = plan();
+    for (const digest of digestsIn(paths.blobs)) {
+      if (dead.blobs(digest)) unlinkSync(paths.blob(digest));
+    }
+    makePrivateDirectory(paths.trash);
+    for (const name of digestsIn(paths.layers)) {
+      if (!dead.layers(name)) continue;
+      const grave = join(paths.trash, `layer-${hexOf(name).slice(0, 12)}-${randomBytes(6).toString('hex')}`);
+      renameSync(paths.layer(name), grave);
+    }
+    return true;
+  });
+  if (done === true) emptyTrash(paths);
+  return done ?? false;
+}
+
+function digestsIn(directory: string): Digest[] {
+  try {
+    return readdirSync(directory)
+      .map((name) => `sha256:${name}`)
+      .filter(isDigest);
+  } catch (error) {
+    if (errorCode(error) === 'ENOENT') return [];
+    throw error;
+  }
+}

@@ -1,0 +1,47 @@
+import { existsSync } from 'node:fs';
+import type { Paths } from '../disk/paths.ts';
+import { TinyrunError } from '../errors.ts';
+import type { Digest } from '../oci/digest.ts';
+import { chainIds } from './blobs.ts';
+
+/**
+ * The name under which a layer lies in `layers/`, or undefined where it is not unpacked.
+ *
+ * An unpacked layer does not depend on what is below it and is called by its diffID. The exception is one with a hard
+ * link into a lower layer: overlay cannot express the link, so the file is copied in, the result depends on the
+ * parents, and its name is the layer's chain ID. A layer is never in the store under both kinds of name for one image:
+ * whether it needs its parents is a property of its tar.
+ */
+export function layerName(paths: Paths, diffIds: readonly Digest[], position: number): Digest | undefined {
+  const diffId = diffIds[position];
+  if (diffId === undefined) return undefined;
+  if (existsSync(paths.layerFs(diffId))) return diffId;
+  if (position === 0) return undefined;
+  const chainId = chainIds(diffIds.slice(0, position + 1))[position];
+  return chainId !== undefined && existsSync(paths.layerFs(chainId)) ? chainId : undefined;
+}
+
+/**
+ * The directories of the layers, the top one first, as overlay's `lowerdir` wants them. A layer that stands twice in
+ * an image is named once, at its upper place: overlay refuses the same directory twice (ELOOP), and the lower one
+ * is hidden entirely by the upper. Nothing stands below a layer whose root is opaque.
+ * @throws TinyrunError `not_found` where a layer is not unpacked
+ */
+export function lowerDirectories(paths: Paths, diffIds: readonly Digest[]): string[] {
+  const directories = new Set<string>();
+  for (let position = diffIds.length - 1; position >= 0; position -= 1) {
+    const name = layerName(paths, diffIds, position);
+    if (name === undefined) {
+      throw new TinyrunError(
+        'not_found',
+        `Cannot use layer "${diffIds[position]}": it is not unpacked in the store`,
+        {
+          hint: 'Pull the image again',
+        },
+      );
+    }
+    directories.add(paths.layerFs(name));
+    if (existsSync(paths.layerOpaque(name))) break;
+  }
+  return [...directories];
+}

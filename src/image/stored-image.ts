@@ -1,0 +1,122 @@
+import type { Paths } from '../disk/paths.ts';
+import { errorCode, TinyrunError } from '../errors.ts';
+import type { Digest } from '../oci/digest.ts';
+import type { Descriptor, ImageConfig, Manifest, Platform } from '../oci/image-spec.ts';
+import { parseImageConfig } from '../registry/image-config.ts';
+import { parseDocument } from '../registry/manifest.ts';
+import { selectManifest } from '../registry/platform.ts';
+import { readDocument } from './blobs.ts';
+import type { ImageKey, IndexEntry } from './index-file.ts';
+import { layerName } from './layers.ts';
+import { readLayerRecord } from './layer-record.ts';
+
+/** An image of one platform, as `images`, `inspect` and `run` see it. */
+export interface StoredImage {
+  /** The digest of the config. */
+  readonly id: Digest;
+  /** Canonical names: `docker.io/library/busybox:latest`. */
+  readonly references: readonly string[];
+  /** `docker.io/library/busybox@sha256:…` for each repository it was pulled from. */
+  readonly repoDigests: readonly string[];
+  readonly manifestDigest: Digest;
+  /** What the name points to: the index where there is one, else the manifest. */
+  readonly targetDigest: Digest;
+  readonly config: ImageConfig;
+  readonly manifest: Manifest;
+  /** RFC 3339, as the image's author wrote it. */
+  readonly created?: string;
+  /** Bytes of the unpacked layers, as Docker's SIZE; read from the store when asked for. */
+  readonly size: number;
+}
+
+export interface ImageNames {
+  readonly references: readonly string[];
+  readonly repoDigests: readonly string[];
+  readonly targetDigest: Digest;
+}
+
+/**
+ * Reads the manifest and the config of an image: two small synchronous reads.
+ * @throws TinyrunError `internal` where one of them is missing or damaged
+ */
+export function loadImage(paths: Paths, key: ImageKey, names: ImageNames): StoredImage {
+  const manifest = readManifest(paths, key.manifest);
+  const config = parseImageConfig(required(paths, key.id));
+  return {
+    id: key.id,
+    ...names,
+    manifestDigest: key.manifest,
+    manifest,
+    config,
+    ...(config.created === undefined ? {} : { created: config.created }),
+    get size(): number {
+      return unpackedSize(paths, config.rootfs.diff_ids);
+    },
+  };
+}
+
+/** @throws TinyrunError `internal` where it is missing, damaged, or an index */
+export function readManifest(paths: Paths, digest: Digest): Manifest {
+  const document = parseDocument(required(paths, digest));
+  if (document.kind === 'manifest') return document.manifest;
+  throw new TinyrunError('internal', `Cannot use blob "${digest}": it is an index, expected a manifest`);
+}
+
+/**
+ * The images of an entry, the preferred one first. Those of an entry that another program wrote (skopeo copies into the
+ * store) are found by looking which manifests of its target are there.
+ */
+export function imagesOf(paths: Paths, entry: IndexEntry, host: Platform): readonly ImageKey[] {
+  if (entry.images !== undefined) return entry.images;
+  const bytes = readDocument(paths, entry.target.digest);
+  if (bytes === undefined) return [];
+  try {
+    const document = parseDocument(bytes, entry.target.mediaType);
+    if (document.kind === 'manifest') {
+      return [{ manifest: entry.target.digest, id: document.manifest.config.digest }];
+    }
+    const present = document.index.manifests.filter((one) => readDocument(paths, one.digest) !== undefined);
+    return preferredFirst(present, host).flatMap((one) => {
+      const { config } = readManifest(paths, one.digest);
+      return readDocument(paths, config.digest) === undefined
+        ? []
+        : [{ manifest: one.digest, id: config.digest }];
+    });
+  } catch (error) {
+    // Artifacts and documents of kinds that tinyrun does not know may lie in a shared layout: they are no images.
+    if (error instanceof TinyrunError) return [];
+    throw error;
+  }
+}
+
+function preferredFirst(manifests: readonly Descriptor[], host: Platform): readonly Descriptor[] {
+  if (manifests.length < 2) return manifests;
+  try {
+    const first = selectManifest({ mediaType: '', manifests }, host);
+    return [first, ...manifests.filter((one) => one !== first)];
+  } catch {
+    return manifests;
+  }
+}
+
+function required(paths: Paths, digest: Digest): Buffer {
+  const bytes = readDocument(paths, digest);
+  if (bytes !== undefined) return bytes;
+  throw new TinyrunError('internal', `Cannot read blob "${digest}": it is missing from the store`, {
+    hint: 'Pull the image again',
+  });
+}
+
+function unpackedSize(paths: Paths, diffIds: readonly Digest[]): number {
+  let sum = 0;
+  for (let position = 0; position < diffIds.length; position += 1) {
+    const name = layerName(paths, diffIds, position);
+    try {
+      if (name !== undefined) sum += readLayerRecord(paths, name)?.bytes ?? 0;
+    } catch (error) {
+      // A size is no reason to fail a listing.
+      if (errorCode(error) !== undefined) throw error;
+    }
+  }
+  return sum;
+}
