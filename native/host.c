@@ -1,0 +1,263 @@
+/*
+ * libtinyrun.so: what Node cannot do by itself, for src/native/syscalls.ts. Every function returns a result >= 0 or -errno.
+ * It is linked to no library: the few C symbols it uses come from the process that loads it, glibc or musl. Nothing here
+ * changes a namespace, an id or the working directory: Node has many threads, and the kernel knows only one at a time.
+ */
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "interpreter.h"
+#include "syscalls.h"
+
+#define EXPORT __attribute__((visibility("default")))
+#define LIST_MAX 512
+
+/* clang-format off */
+EXPORT int tinyrun_flock(int fd, int exclusive, int wait);
+EXPORT int tinyrun_lock_is_held(const char *path);
+EXPORT int tinyrun_signal(int pid, uint64_t start_time, int signal);
+EXPORT int tinyrun_netlink(int protocol, const void *messages, size_t length, void *out, size_t capacity);
+EXPORT int tinyrun_open_root(const char *lower, size_t count);
+EXPORT int tinyrun_open_directory(const char *path);
+EXPORT int tinyrun_read_in_root(int root, const char *path, void *out, size_t capacity);
+EXPORT int tinyrun_stat_in_root(int root, const char *path, uint64_t out[5]);
+EXPORT int tinyrun_close(int fd);
+EXPORT int tinyrun_remove_tree(const char *path);
+EXPORT int tinyrun_socketpair(int32_t out[2]);
+EXPORT int tinyrun_memfd(const char *name, const void *bytes, size_t length);
+EXPORT int tinyrun_start(const char *path, const char *arguments, size_t count, const int32_t *fds, size_t fd_count);
+EXPORT int tinyrun_wait(int pid, int wait, int32_t *status);
+/* clang-format on */
+
+/* 1: ours now; 0: somebody else's (only without `wait`). */
+int tinyrun_flock(int fd, int exclusive, int wait) {
+    long result;
+    do result = sys_flock(fd, (exclusive ? LOCK_EX : LOCK_SH) | (wait ? 0 : LOCK_NB));
+    while (result == -EINTR && wait);
+    return result == -EWOULDBLOCK ? 0 : result < 0 ? (int)result : 1;
+}
+
+/* Asks with a shared lock, given back at once: two who ask at the same time do not see each other. */
+int tinyrun_lock_is_held(const char *path) {
+    long fd = sys_openat(AT_FDCWD, path, O_RDONLY | O_NOCTTY | O_NONBLOCK, 0);
+    if (fd < 0) return fd == -ENOENT || fd == -ENOTDIR ? 0 : (int)fd;
+    int got = tinyrun_flock((int)fd, 0, 0);
+    sys_close((int)fd);
+    return got < 0 ? got : !got;
+}
+
+/* Field 22 of /proc/<pid>/stat. The name in field 2 may hold anything, also blanks and brackets: count from its last ')'. */
+static int start_time_of(int pid, uint64_t *start_time) {
+    char path[32] = "/proc/", digits[12], text[1024];
+    int at = sizeof digits - 1;
+    digits[at] = 0;
+    for (int rest = pid; rest > 0; rest /= 10) digits[--at] = (char)('0' + rest % 10);
+    strcat(strcat(path, digits + at), "/stat");
+    long fd = sys_openat(AT_FDCWD, path, O_RDONLY, 0);
+    if (fd < 0) return fd == -ENOENT ? -ESRCH : (int)fd;
+    long length = sys_read((int)fd, text, sizeof text - 1);
+    sys_close((int)fd);
+    if (length <= 0) return length < 0 ? (int)length : -ESRCH;
+    text[length] = 0;
+    char *field = strrchr(text, ')');
+    for (int number = 2; field != NULL && number < 22; number++) field = strchr(field + 1, ' ');
+    if (field == NULL) return -EPROTO;
+    *start_time = 0;
+    for (field++; *field >= '0' && *field <= '9'; field++) *start_time = *start_time * 10 + (uint64_t)(*field - '0');
+    return 0;
+}
+
+/* 1: sent; 0: that process is gone, whoever has its number now. The pidfd comes first, so the number cannot change hands after the check. */
+int tinyrun_signal(int pid, uint64_t start_time, int signal) {
+    uint64_t found;
+    if (pid <= 1) return -EINVAL;
+    long fd = sys_pidfd_open(pid);
+    if (fd == -ESRCH) return 0;
+    if (fd < 0 && fd != -ENOSYS) return (int)fd;
+    long result = start_time_of(pid, &found);
+    if (result == 0 && found != start_time) result = -ESRCH;
+    if (result == 0) result = fd < 0 ? sys_kill(pid, signal) : sys_pidfd_send_signal((int)fd, signal);
+    if (fd >= 0) sys_close((int)fd);
+    return result == -ESRCH ? 0 : result < 0 ? (int)result : 1;
+}
+
+/* Length of the replies. */
+int tinyrun_netlink(int protocol, const void *messages, size_t length, void *out, size_t capacity) {
+    int fd = tr_netlink_open(protocol);
+    if (fd < 0) return fd;
+    long result = tr_netlink_exchange(fd, messages, length, out, capacity);
+    sys_close(fd);
+    return (int)result;
+}
+
+/* Strings one behind the other, each with its NUL, into an array that ends with NULL. */
+static int split(const char *text, size_t count, char **out) {
+    if (count > LIST_MAX) return -E2BIG;
+    for (size_t at = 0; at < count; at++) {
+        out[at] = (char *)(uintptr_t)text;
+        text += strlen(text) + 1;
+    }
+    out[count] = NULL;
+    return 0;
+}
+
+/* The layers seen as one, top first, as a mount that is attached nowhere and goes with its fd. */
+int tinyrun_open_root(const char *lower, size_t count) {
+    char *layers[LIST_MAX + 1];
+    int error = split(lower, count, layers);
+    if (error < 0) return error;
+    if (count == 1) return tinyrun_open_directory(layers[0]);
+    return tr_overlay_open(layers, NULL, NULL, NULL);
+}
+
+int tinyrun_open_directory(const char *path) {
+    return (int)sys_openat(AT_FDCWD, path, O_PATH | O_DIRECTORY, 0);
+}
+
+/* Never opens what is not a regular file: an image's FIFO would hang us and its device nodes are the host's devices. */
+static long open_regular(int root, const char *path, size_t capacity) {
+    struct tr_statx status;
+    struct tr_fd_path of_fd;
+    int at = tr_root_open(root, path, O_PATH);
+    if (at < 0) return at;
+    long result = sys_fstatx(at, &status);
+    if (result == 0 && S_ISDIR(status.mode)) result = -EISDIR;
+    if (result == 0 && !S_ISREG(status.mode)) result = -EINVAL;
+    if (result == 0 && status.size > capacity) result = -EFBIG;
+    if (result == 0) result = sys_openat(AT_FDCWD, tr_fd_path(at, &of_fd), O_RDONLY | O_NOCTTY | O_NONBLOCK, 0);
+    sys_close(at);
+    return result;
+}
+
+/* Length of the file. One more byte than may come is asked for: /proc files have no size to look at first. */
+int tinyrun_read_in_root(int root, const char *path, void *out, size_t capacity) {
+    size_t used = 0;
+    long fd = open_regular(root, path, capacity), count;
+    if (fd < 0) return (int)fd;
+    while ((count = sys_read((int)fd, (char *)out + used, capacity - used)) > 0) used += (size_t)count;
+    char more;
+    if (count == 0 && used == capacity && sys_read((int)fd, &more, 1) > 0) count = -EFBIG;
+    sys_close((int)fd);
+    return count < 0 ? (int)count : (int)used;
+}
+
+/* mode with its type bits, uid, gid, size, and 0. Follows links, in root. */
+int tinyrun_stat_in_root(int root, const char *path, uint64_t out[5]) {
+    struct tr_statx status;
+    int fd = tr_root_open(root, path, O_PATH);
+    if (fd < 0) return fd;
+    long result = sys_fstatx(fd, &status);
+    sys_close(fd);
+    if (result < 0) return (int)result;
+    out[0] = status.mode;
+    out[1] = status.uid;
+    out[2] = status.gid;
+    out[3] = status.size;
+    out[4] = 0;
+    return 0;
+}
+
+int tinyrun_close(int fd) {
+    return (int)sys_close(fd);
+}
+
+int tinyrun_remove_tree(const char *path) {
+    return tr_remove_tree(path);
+}
+
+int tinyrun_socketpair(int32_t out[2]) {
+    return syscall(SYS_socketpair, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, out) < 0 ? -errno : 0;
+}
+
+/* A file in memory that cannot change any more, at offset 0. */
+int tinyrun_memfd(const char *name, const void *bytes, size_t length) {
+    long fd = sys_memfd_create(name, TR_MFD_CLOEXEC | TR_MFD_ALLOW_SEALING), result = 0;
+    if (fd < 0) return (int)fd;
+    for (size_t done = 0; result >= 0 && done < length; done += (size_t)result)
+        result = sys_write((int)fd, (const char *)bytes + done, length - done);
+    if (result >= 0) result = syscall(SYS_lseek, fd, 0L, 0);
+    if (result >= 0) result = sys_fcntl((int)fd, TR_F_ADD_SEALS, TR_SEAL_ALL);
+    if (result >= 0) return (int)fd;
+    sys_close((int)fd);
+    return (int)result;
+}
+
+/* Above every number that is a goal, then down: a source may have the number of another one's goal. */
+static long place_fds(const int32_t *fds, size_t count) {
+    int32_t moved[16];
+    for (size_t at = 0; at < count; at++) {
+        moved[at] = (int32_t)sys_fcntl(fds[at], F_DUPFD_CLOEXEC, 32);
+        if (moved[at] < 0) return moved[at];
+    }
+    for (size_t at = 0; at < count; at++) {
+        long result = sys_dup3(moved[at], (int)at, 0);
+        if (result < 0) return result;
+    }
+    if (sys_close_range((unsigned)count, ~0U, TR_CLOSE_RANGE_CLOEXEC) == 0) return 0;
+    for (int fd = (int)count; fd < 4096; fd++) sys_fcntl(fd, F_SETFD, FD_CLOEXEC);
+    return 0;
+}
+
+/* Shares our memory until the exec: no C library calls, nothing written but *error. */
+static __attribute__((noinline)) void start_child(const char *path, char *const *argv, const int32_t *fds, size_t count,
+                                                  volatile int *error) {
+    static char *const no_environment[] = {NULL};
+    const uint64_t none = 0;
+    sys_signals_default();
+    sys_sigmask(SIG_SETMASK, &none, NULL);
+    syscall(SYS_setsid);
+    long result = place_fds(fds, count);
+    if (result >= 0) result = sys_execve(path, argv, no_environment);
+    *error = (int)result;
+    sys_exit(127);
+}
+
+/* Alone with its arguments: whatever lives across a vfork in registers may come back changed. */
+static __attribute__((noinline)) int start(const char *path, char *const *argv, const int32_t *fds, size_t count) {
+    volatile int error = 0;
+    pid_t pid = vfork();
+    if (pid == 0) start_child(path, argv, fds, count, &error);
+    if (pid < 0) return -errno;
+    if (error == 0) return pid;
+    sys_wait4(pid, NULL, 0);
+    return error;
+}
+
+/*
+ * Starts a program in a session of its own, without environment, its stdio /dev/null and then fds[0] as 3, fds[1] as 4
+ * and so on, nothing else open. Returns the pid. vfork: Node's address space is not copied, and the caller stands still
+ * only until the exec (0.1 ms).
+ */
+int tinyrun_start(const char *path, const char *arguments, size_t count, const int32_t *fds, size_t fd_count) {
+    const uint64_t all = ~(uint64_t)0;
+    uint64_t before;
+    char *argv[LIST_MAX + 1];
+    int32_t table[16];
+    if (fd_count > 12) return -E2BIG;
+    int result = split(arguments, count, argv);
+    if (result < 0) return result;
+    long null = sys_openat(AT_FDCWD, "/dev/null", O_RDWR, 0);
+    if (null < 0) return (int)null;
+    for (int at = 0; at < 3; at++) table[at] = (int32_t)null;
+    for (size_t at = 0; at < fd_count; at++) table[3 + at] = fds[at];
+    /* All 64: a handler of Node's must not run in the child, on the shared stack. */
+    sys_sigmask(SIG_SETMASK, &all, &before);
+    result = start(path, argv, table, 3 + fd_count);
+    sys_sigmask(SIG_SETMASK, &before, NULL);
+    sys_close((int)null);
+    return result;
+}
+
+/* 1: it has ended, *status as of waitpid; 0: not yet. Only for what tinyrun_start() has started: the rest is libuv's. */
+int tinyrun_wait(int pid, int wait, int32_t *status) {
+    long result;
+    if (pid <= 0) return -EINVAL;
+    do result = sys_wait4(pid, status, wait ? 0 : WNOHANG);
+    while (result == -EINTR);
+    return result < 0 ? (int)result : result > 0;
+}
