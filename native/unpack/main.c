@@ -1,0 +1,173 @@
+/*
+ * tinyrun-unpack --layer DIR [--blob FD] [--have N] [--size N] [--digest HEX] [--diff-id HEX] [--lower DIR]...
+ *                [--compression auto|gzip|zstd|none] [--opaque-xattr NAME] [--threads 1|2] [--max-bytes N] [--max-entries N]
+ *
+ * Exit status 0 and {"ok":true,...} on stdout, or 1 and {"ok":false,"kind":...}: see report.c. The caller removes the
+ * directory of a layer that failed; the blob file keeps what came.
+ */
+#include "unpack.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define LOWER_MAX 512
+/* tar pads with whole records, of 10 KiB to some MiB; more than this after the end is no padding. */
+#define TRAILING_MAX (256ull * 1024 * 1024)
+
+struct options {
+    const char *layer, *digest, *diff_id, *opaque_xattr;
+    const char *lower[LOWER_MAX];
+    size_t lower_count;
+    int blob_fd;
+    enum compression compression;
+    uint64_t have, size, max_bytes, max_entries, threads;
+};
+
+static int usage(const char *what, const char *value) {
+    struct failure failure = {0};
+    fail(&failure, FAIL_IO, "option %.100s: %.100s", what, value == NULL ? "no value" : value);
+    report_failure(&failure);
+    return 2;
+}
+
+static bool is_hex64(const char *text) {
+    return strlen(text) == 64 && strspn(text, "0123456789abcdef") == 64;
+}
+
+static int parse_compression(const char *value, enum compression *compression) {
+    static const char *const NAMES[] = {"auto", "none", "gzip", "zstd"};
+    for (int i = 0; i < 4; i++)
+        if (strcmp(value, NAMES[i]) == 0) return *compression = (enum compression)i, 0;
+    return -1;
+}
+
+static int take_option(struct options *options, const char *name, const char *value) {
+    uint64_t number = 0;
+    const bool is_number = parse_decimal(value, strlen(value), &number) == 0;
+    if (strcmp(name, "--layer") == 0) return options->layer = value, 0;
+    if (strcmp(name, "--opaque-xattr") == 0) return options->opaque_xattr = value, 0;
+    if (strcmp(name, "--compression") == 0) return parse_compression(value, &options->compression);
+    if (strcmp(name, "--digest") == 0) return options->digest = value, is_hex64(value) ? 0 : -1;
+    if (strcmp(name, "--diff-id") == 0) return options->diff_id = value, is_hex64(value) ? 0 : -1;
+    if (strcmp(name, "--lower") == 0) {
+        if (options->lower_count == LOWER_MAX) return -1;
+        options->lower[options->lower_count++] = value;
+        return 0;
+    }
+    if (!is_number) return -1;
+    if (strcmp(name, "--blob") == 0) return options->blob_fd = (int)number, number > 2 && number < INT_MAX ? 0 : -1;
+    if (strcmp(name, "--have") == 0) return options->have = number, 0;
+    if (strcmp(name, "--size") == 0) return options->size = number, 0;
+    if (strcmp(name, "--threads") == 0) return options->threads = number, number == 1 || number == 2 ? 0 : -1;
+    if (strcmp(name, "--max-bytes") == 0) return options->max_bytes = number, 0;
+    if (strcmp(name, "--max-entries") == 0) return options->max_entries = number, 0;
+    return -1;
+}
+
+static int open_lower(const struct options *options, int fds[], struct failure *failure) {
+    for (size_t i = 0; i < options->lower_count; i++) {
+        fds[i] = open(options->lower[i], O_PATH | O_DIRECTORY | O_CLOEXEC);
+        if (fds[i] < 0) return fail_errno(failure, errno, "open", options->lower[i]);
+    }
+    return 0;
+}
+
+/* Whatever else the caller had open. */
+static void close_others(int blob_fd) {
+    if (blob_fd < 0) {
+        syscall(SYS_close_range, 3u, ~0u, 0u);
+        return;
+    }
+    if (blob_fd > 3) syscall(SYS_close_range, 3u, (unsigned)blob_fd - 1, 0u);
+    syscall(SYS_close_range, (unsigned)blob_fd + 1, ~0u, 0u);
+}
+
+static bool has_second_processor(void) {
+    cpu_set_t set;
+    return sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 1;
+}
+
+struct work {
+    struct source *source;
+    struct inflater *inflater;
+    struct stream *stream;
+    struct extractor *extractor;
+    struct totals totals;
+};
+
+static int prepare(struct work *work, const struct options *options, struct failure *failure) {
+    static int lower_fds[LOWER_MAX];
+    close_others(options->blob_fd);
+    if (open_lower(options, lower_fds, failure) < 0 || sandbox_enter(options->layer, failure) < 0) return -1;
+    struct source_options input = {.blob_fd = options->blob_fd, .have = options->have, .size = options->size};
+    input.input_fd = options->have == options->size ? -1 : STDIN_FILENO;
+    struct lower lower = {lower_fds, options->lower_count};
+    bool threaded = options->threads == 0 ? has_second_processor() : options->threads == 2;
+    if ((work->source = source_open(&input)) == NULL) return fail(failure, FAIL_IO, "out of memory");
+    if ((work->inflater = inflate_open(work->source, options->compression)) == NULL) return fail(failure, FAIL_IO, "out of memory");
+    if ((work->extractor = extract_open(&lower, options->opaque_xattr, failure)) == NULL) return -1;
+    if ((work->stream = stream_open(work->inflater, options->max_bytes, threaded, failure)) == NULL) return -1;
+    if (sandbox_filter(failure) < 0) return -1;
+    stream_start(work->stream);
+    return failure->kind == FAIL_NONE ? 0 : -1;
+}
+
+static int unpack(struct work *work, const struct options *options, struct failure *failure) {
+    struct sink sink = extract_sink(work->extractor);
+    if (tar_read(work->stream, &sink, options->max_entries, &work->totals.entries, failure) < 0) return -1;
+    if (stream_finish(work->stream, TRAILING_MAX, failure) < 0) return -1;
+    return extract_finish(work->extractor, failure);
+}
+
+static bool is_of_the_host(enum failure_kind kind) {
+    return kind == FAIL_IO || kind == FAIL_SPACE || kind == FAIL_SIZE;
+}
+
+/*
+ * The blob's digest goes before every other complaint: bytes that were damaged on their way are fetched again, an archive
+ * that is bad as its maker wrote it is not. So a failed unpack still reads its input to the end.
+ */
+static int verify(struct work *work, const struct options *options, struct failure *failure) {
+    stream_totals(work->stream, &work->totals);
+    struct failure while_draining = {0};
+    if (failure->kind != FAIL_NONE && source_drain(work->source, &while_draining) < 0) {
+        *failure = while_draining;
+        return -1;
+    }
+    work->totals.raw_bytes = source_position(work->source);
+    source_digest(work->source, work->totals.digest);
+    if (options->digest != NULL && strcmp(options->digest, work->totals.digest) != 0) {
+        *failure = (struct failure){0};
+        return fail(failure, FAIL_DIGEST, "its digest is sha256:%s", work->totals.digest);
+    }
+    if (failure->kind != FAIL_NONE) return -1;
+    if (options->diff_id != NULL && strcmp(options->diff_id, work->totals.diff_id) != 0)
+        return fail(failure, FAIL_DIFFID, "its content has the digest sha256:%s, expected sha256:%s", work->totals.diff_id, options->diff_id);
+    return 0;
+}
+
+int main(int argc, char **argv) {
+    struct options options = {.blob_fd = -1, .size = UINT64_MAX, .opaque_xattr = "trusted.overlay.opaque",
+                              .max_bytes = 1ull << 40, .max_entries = 10 * 1000 * 1000};
+    for (int i = 1; i < argc; i += 2)
+        if (i + 1 == argc || take_option(&options, argv[i], argv[i + 1]) < 0) return usage(argv[i], argv[i + 1]);
+    if (options.layer == NULL) return usage("--layer", NULL);
+    if (options.have > 0 && (options.blob_fd < 0 || options.have > options.size)) return usage("--have", "no such blob");
+
+    static struct work work;
+    static struct failure failure;
+    if (prepare(&work, &options, &failure) == 0) unpack(&work, &options, &failure);
+    if (!is_of_the_host(failure.kind) && verify(&work, &options, &failure) == 0) {
+        extract_totals(work.extractor, &work.totals);
+        report_success(&work.totals);
+        _exit(0);
+    }
+    report_failure(&failure);
+    /* Not exit(): after a full disk the decoder's thread may still wait for input. */
+    _exit(1);
+}

@@ -1,0 +1,85 @@
+/*
+ * Where the decoders and the tar parser run: in a mount namespace whose root is the layer directory, without a network, with
+ * the few capabilities that making files takes, and at last behind a filter of system calls (seccomp.c). A hostile path
+ * cannot leave because there is nowhere else; a bug in a decoder finds nothing to open and nothing to call.
+ */
+#include "unpack.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* Parents that are kept open, and what one entry needs besides. */
+#define OPEN_FILES 256
+/* A zstd window of 128 MiB, an entry's headers, the list of directories. */
+#define ADDRESS_SPACE (1024UL * 1024 * 1024)
+
+static int enter_namespaces(struct failure *failure) {
+    if (unshare(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET) == 0) return 0;
+    if (errno != EPERM) return fail_errno(failure, errno, "unshare", "namespaces");
+    failure->errnum = EPERM;
+    return fail(failure, FAIL_IO, "cannot make a mount namespace: not root");
+}
+
+/* pivot_root is impossible where the root is the initramfs: there the mount is moved over it, as switch_root does. */
+static int pivot(void) {
+    if (syscall(SYS_pivot_root, ".", ".") == 0) return umount2(".", MNT_DETACH);
+    if (errno != EINVAL) return -1;
+    return mount(".", "/", NULL, MS_MOVE, NULL) < 0 ? -1 : chroot(".");
+}
+
+static int enter_root(const char *layer, struct failure *failure) {
+    /* Or the mounts below would appear outside. */
+    if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) return fail_errno(failure, errno, "make private", "/");
+    if (mount(layer, layer, NULL, MS_BIND, NULL) < 0) return fail_errno(failure, errno, "bind", layer);
+    if (chdir(layer) < 0) return fail_errno(failure, errno, "enter", layer);
+    /* Devices and set-user-id programs of the image are made here, never used. */
+    const unsigned long flags = MS_BIND | MS_REMOUNT | MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME;
+    if (mount(NULL, ".", NULL, flags, NULL) < 0) return fail_errno(failure, errno, "remount", layer);
+    if (pivot() < 0) return fail_errno(failure, errno, "pivot_root", layer);
+    return chdir("/") < 0 ? fail_errno(failure, errno, "enter", "/") : 0;
+}
+
+static int drop_capabilities(struct failure *failure) {
+    /* SYS_ADMIN for trusted.overlay.opaque. No SYS_RESOURCE: the last blocks of the disk are not for images. */
+    const uint64_t kept = 1ull << CAP_CHOWN | 1ull << CAP_DAC_OVERRIDE | 1ull << CAP_FOWNER | 1ull << CAP_FSETID |
+                          1ull << CAP_MKNOD | 1ull << CAP_SETFCAP | 1ull << CAP_SYS_ADMIN;
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct has[2], want[2] = {{0}};
+    if (syscall(SYS_capget, &header, has) < 0) return fail_errno(failure, errno, "read", "capabilities");
+    for (int i = 0; i < 2; i++) want[i].permitted = want[i].effective = has[i].permitted & (uint32_t)(kept >> (32 * i));
+    if (syscall(SYS_capset, &header, want) < 0) return fail_errno(failure, errno, "drop", "capabilities");
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return fail_errno(failure, errno, "set", "no_new_privs");
+    return 0;
+}
+
+static int set_limit(int resource, rlim_t value, struct failure *failure) {
+    struct rlimit limit;
+    if (getrlimit(resource, &limit) < 0) return fail_errno(failure, errno, "read", "resource limits");
+    if (limit.rlim_max < value) value = limit.rlim_max;
+    limit.rlim_cur = limit.rlim_max = value;
+    return setrlimit(resource, &limit) < 0 ? fail_errno(failure, errno, "set", "resource limits") : 0;
+}
+
+int sandbox_enter(const char *layer, struct failure *failure) {
+    umask(0);
+    /* A write to a caller that is gone must be an error with a report, not a silent end; and its end is ours. */
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
+    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    if (enter_namespaces(failure) < 0 || enter_root(layer, failure) < 0) return -1;
+    if (set_limit(RLIMIT_CORE, 0, failure) < 0 || set_limit(RLIMIT_NOFILE, OPEN_FILES, failure) < 0) return -1;
+#ifndef __SANITIZE_ADDRESS__ /* whose shadow takes terabytes */
+    if (set_limit(RLIMIT_AS, ADDRESS_SPACE, failure) < 0) return -1;
+#endif
+    return drop_capabilities(failure);
+}

@@ -1,0 +1,246 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import type { Writable } from 'node:stream';
+import { type ErrorKind, errorCode, TinyrunError } from '../errors.ts';
+import { type Digest, hexOf, shortId } from '../oci/digest.ts';
+import type { Descriptor } from '../oci/image-spec.ts';
+
+export interface UnpackInput {
+  /** The program tinyrun-unpack. */
+  readonly unpacker: string;
+  /** An empty directory. After a failure its content is undefined, and the caller's to remove. */
+  readonly layerDir: string;
+  /** The blob's file, open for reading and writing: what `body` yields is written to it, from `have` on. */
+  readonly blobFd: number;
+  /** Bytes that the file holds already; they are verified with the rest. */
+  readonly have: number;
+  readonly descriptor: Descriptor;
+  readonly diffId: Digest;
+  /** The bytes after the first `have`; not needed where those are all. */
+  readonly body?: AsyncIterable<Uint8Array>;
+  /** The layers below, top first, for a layer that failed with `needs-lower`. */
+  readonly lower?: readonly string[];
+  /** Kills the unpacker. */
+  readonly signal?: AbortSignal;
+  /** Bytes of the uncompressed tar; default 1 TiB. */
+  readonly maxBytes?: number;
+}
+
+/** What there is to know of an unpacked layer. */
+export interface UnpackReport {
+  /** Entries of the tar, and its bytes. */
+  readonly files: number;
+  readonly bytes: number;
+  /** The layer hides everything below it, which overlayfs cannot say of a root. */
+  readonly opaqueRoot: boolean;
+}
+
+/** native/unpack/report.c: `enum failure_kind`. */
+export type UnpackFailure =
+  | 'digest'
+  | 'diffid'
+  | 'size'
+  | 'corrupt'
+  | 'tar'
+  | 'unsafe'
+  | 'space'
+  | 'io'
+  | 'needs-lower';
+
+/** A layer that did not unpack. Everything but `space` and `io` is the fault of the blob or of the image. */
+export class UnpackError extends TinyrunError {
+  override readonly name = 'UnpackError';
+  readonly failure: UnpackFailure;
+  /** The system call's error, such as `ENOSPC`, where one failed; errorCode() finds it under this name. */
+  readonly code?: string;
+  /** With `needs-lower`: the file that a layer below has. */
+  readonly path?: string;
+
+  constructor(layer: Digest, failed: Failed) {
+    super(errorKind(failed), sentence(layer, failed));
+    this.failure = failed.kind;
+    if (failed.errno !== undefined) this.code = failed.errno;
+    if (failed.path !== undefined) this.path = failed.path;
+  }
+}
+
+/** @param failure any where absent */
+export function isUnpackError(error: unknown, failure?: UnpackFailure): error is UnpackError {
+  return error instanceof UnpackError && (failure === undefined || error.failure === failure);
+}
+
+export type UnpackLayer = (input: UnpackInput) => Promise<UnpackReport>;
+
+/**
+ * Unpacks one layer in a process of its own (native/unpack): decompresses, verifies the blob's digest and the content's
+ * diffID, makes the files, and keeps the blob, all in one pass.
+ *
+ * Settles after the process has ended. Where `body` fails, everything that came before is in the blob's file.
+ * @throws UnpackError; whatever `body` throws; the signal's reason
+ */
+export const unpackLayer: UnpackLayer = async (input) => {
+  const { unpacker, blobFd, body, signal, descriptor } = input;
+  signal?.throwIfAborted();
+  const child = spawn(unpacker, argumentsOf(input), {
+    stdio: [body === undefined ? 'ignore' : 'pipe', 'pipe', 'ignore', blobFd],
+    env: {},
+  });
+  const ended = endOf(child);
+  // The reason is thrown below, after the process has gone: its directory can be removed then.
+  const kill = (): void => void child.kill('SIGKILL');
+  signal?.addEventListener('abort', kill, { once: true });
+  try {
+    const [end, output, fed] = await Promise.all([ended, readAll(child), feed(child.stdin, body)]);
+    signal?.throwIfAborted();
+    if (end.error !== undefined) throw cannotStart(unpacker, end.error);
+    if (fed.error !== undefined) throw fed.error;
+    const report = parseReport(output) ?? failedBy(end);
+    if ('kind' in report) throw new UnpackError(descriptor.digest, report);
+    return report;
+  } finally {
+    signal?.removeEventListener('abort', kill);
+  }
+};
+
+/** The blob is descriptor 3 of the child: the fourth of its `stdio`. */
+function argumentsOf({ layerDir, have, descriptor, diffId, lower = [], maxBytes }: UnpackInput): string[] {
+  const options = ['--layer', layerDir, '--blob', '3', '--have', String(have)];
+  options.push(
+    '--size',
+    String(descriptor.size),
+    '--digest',
+    hexOf(descriptor.digest),
+    '--diff-id',
+    hexOf(diffId),
+  );
+  for (const directory of lower) options.push('--lower', directory);
+  if (maxBytes !== undefined) options.push('--max-bytes', String(maxBytes));
+  return options;
+}
+
+interface End {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  /** The process did not start. */
+  readonly error?: Error;
+}
+
+function endOf(child: ChildProcess): Promise<End> {
+  return new Promise((resolve) => {
+    child.once('error', (error) => resolve({ code: null, signal: null, error }));
+    child.once('close', (code, signal) => resolve({ code, signal }));
+  });
+}
+
+/** A report is one line; anything beyond it is cut off. */
+const REPORT_MAX = 64 * 1024;
+
+async function readAll({ stdout }: ChildProcess): Promise<string> {
+  let text = '';
+  if (stdout === null) return text;
+  stdout.setEncoding('utf8');
+  try {
+    for await (const chunk of stdout) if (text.length < REPORT_MAX) text += String(chunk);
+  } catch {
+    // Whatever there is has to do: the exit status tells the rest.
+  }
+  return text;
+}
+
+/** An unpacker that ends early, with a report, is no error here: reading `body` stops. */
+async function feed(
+  stdin: Writable | null,
+  body: AsyncIterable<Uint8Array> | undefined,
+): Promise<{ error?: unknown }> {
+  if (stdin === null || body === undefined) return {};
+  let isGone = false;
+  const gone = new Promise<void>((resolve) => {
+    stdin.once('close', resolve);
+    stdin.on('error', () => resolve());
+  }).then(() => {
+    isGone = true;
+  });
+  try {
+    for await (const chunk of body) {
+      if (isGone) return {};
+      if (!stdin.write(chunk)) await Promise.race([once(stdin, 'drain').catch(() => undefined), gone]);
+    }
+    return {};
+  } catch (error) {
+    return { error };
+  } finally {
+    stdin.end();
+  }
+}
+
+interface Failed {
+  readonly kind: UnpackFailure;
+  readonly message: string;
+  readonly errno?: string;
+  readonly path?: string;
+}
+
+const FAILURES: ReadonlySet<string> = new Set<UnpackFailure>([
+  'digest',
+  'diffid',
+  'size',
+  'corrupt',
+  'tar',
+  'unsafe',
+  'space',
+  'io',
+  'needs-lower',
+]);
+
+/** The line that the unpacker printed; undefined where it is not one. */
+export function parseReport(text: string): UnpackReport | Failed | undefined {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  if (typeof value !== 'object' || value === null || !('ok' in value)) return undefined;
+  const fields: Readonly<Record<string, unknown>> = { ...value };
+  const { ok, files, bytes, opaqueRoot, kind, message, errno, path } = fields;
+  if (ok === true) {
+    if (typeof files !== 'number' || typeof bytes !== 'number') return undefined;
+    return { files, bytes, opaqueRoot: opaqueRoot === true };
+  }
+  if (typeof kind !== 'string' || !isFailure(kind) || typeof message !== 'string') return undefined;
+  return {
+    kind,
+    message,
+    ...(typeof errno === 'string' ? { errno } : {}),
+    ...(typeof path === 'string' ? { path } : {}),
+  };
+}
+
+function isFailure(kind: string): kind is UnpackFailure {
+  return FAILURES.has(kind);
+}
+
+/** SIGSYS is the system call filter: a bug, or an attack that went nowhere. */
+function failedBy({ code, signal }: End): Failed {
+  const how = signal === null ? `ended with status ${code}` : `was killed by ${signal}`;
+  return { kind: 'io', message: `the unpacker ${how}` };
+}
+
+function errorKind({ kind, errno }: Failed): ErrorKind {
+  if (kind === 'space') return 'unavailable';
+  if (kind !== 'io') return 'invalid';
+  return errno === 'EPERM' || errno === 'EACCES' ? 'denied' : 'internal';
+}
+
+/** The wrong digest in Docker's words. */
+function sentence(layer: Digest, { kind, message }: Failed): string {
+  if (kind === 'digest') return `filesystem layer verification failed for digest ${layer}: ${message}`;
+  return `Cannot unpack layer "${shortId(layer)}": ${message}`;
+}
+
+function cannotStart(unpacker: string, cause: Error): TinyrunError {
+  return new TinyrunError('internal', `Cannot start "${unpacker}": ${errorCode(cause) ?? cause.message}`, {
+    cause,
+    hint: 'Its native programs are missing or not for this machine: build them with "npm run build"',
+  });
+}
