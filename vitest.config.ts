@@ -1,6 +1,9 @@
 import { defineConfig } from 'vitest/config';
 
-/** Two suites: `unit` needs no root and takes seconds; `integration` drives the real CLI as root, one file at a time. */
+/**
+ * `unit` needs no root and takes seconds; `integration` drives the real CLI as root, one file at a time; `v2` boots a
+ * cgroup v2 host (User-mode Linux) and checks the limits there.
+ */
 export default defineConfig({
   test: {
     projects: [
@@ -13,6 +16,14 @@ export default defineConfig({
           fileParallelism: false,
           testTimeout: 60_000,
           hookTimeout: 120_000,
+          globalSetup: ['test/harness/global.ts'],
+        },
+      },
+      {
+        test: {
+          name: 'v2',
+          include: ['test/v2/**/*.test.ts'],
+          environment: 'node',
           globalSetup: ['test/harness/global.ts'],
         },
       },

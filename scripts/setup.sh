@@ -30,6 +30,7 @@ apt_packages() {
   check musl-tools musl-gcc
   check zlib1g-dev "/usr/lib/$multiarch/libz.a"
   check libzstd-dev "/usr/lib/$multiarch/libzstd.a"
+  check zlib1g-dev "/usr/lib/$multiarch/libz.a"
   check libssl-dev "/usr/lib/$multiarch/libcrypto.a"
   [ -e "/usr/lib/$multiarch/libseccomp.so.2" ] || [ -e "/lib/$multiarch/libseccomp.so.2" ] || printf 'libseccomp2 '
   check nftables /usr/sbin/nft
@@ -42,6 +43,7 @@ apt_packages() {
   check iproute2 /usr/sbin/ip
   check user-mode-linux linux.uml
   check umoci umoci
+  check bsdutils script
   check zstd zstd
   check xz-utils xz
 }

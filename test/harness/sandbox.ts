@@ -27,10 +27,14 @@ export interface Sandbox {
   readonly root: string;
   readonly runRoot: string;
   readonly env: Readonly<Record<string, string>>;
+  /** The program's path. */
+  readonly binary: string;
   /** Runs a command to its end. */
   run(args: readonly string[], options?: CommandOptions): Promise<Outcome>;
   /** Runs a command that must succeed, and gives its output without the last newline. */
   ok(args: readonly string[], options?: CommandOptions): Promise<string>;
+  /** Runs a program of the host, not tinyrun. */
+  host(command: readonly [string, ...string[]], options?: CommandOptions): Promise<Outcome>;
   /** Starts a command and hands over its process. */
   start(args: readonly string[], options?: CommandOptions): ChildProcessWithoutNullStreams;
   /** Removes every container, the networks, the store; throws where anything is left on the machine. */
@@ -67,8 +71,15 @@ export function makeSandbox(registry?: string): Sandbox {
     root,
     runRoot,
     env,
+    binary: BINARY,
     start,
     run,
+    host: ([program, ...args], options = {}) =>
+      finish(
+        spawn(program, args, { env: { ...env, ...options.env }, cwd: directory }),
+        [program, ...args],
+        options,
+      ),
     async ok(args, options) {
       const outcome = await run(args, options);
       if (outcome.code !== 0) throw new Error(`tinyrun ${args.join(' ')}: ${show(outcome)}`);
