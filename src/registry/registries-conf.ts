@@ -9,39 +9,32 @@ import type { Environment } from './proxy.ts';
 const OWN_FILE = '/etc/tinyrun/registries.conf';
 const SYSTEM_FILE = '/etc/containers/registries.conf';
 
-interface ConfFile {
-  readonly path: string;
-  /** Only tinyrun's own files have a say on short names. */
-  readonly isOwn: boolean;
-}
-
 /**
  * What the registries.conf files say together: tinyrun's own first, then containers/image's (drop-ins before the file that
  * they amend). For each prefix the first file that has it wins.
- * @param own replaces all of them where given
+ * @param given replaces the files of containers/image
  * @throws TinyrunError `invalid` naming file and field
  */
 export async function loadRegistriesConf(
   env: Environment,
-  own?: readonly string[],
+  given?: readonly string[],
+  ownFile = OWN_FILE,
 ): Promise<RegistriesConfig> {
-  const files: ConfFile[] = own?.map((path) => ({ path, isOwn: true })) ?? [
-    { path: OWN_FILE, isOwn: true },
-    ...containersFiles(env).map((path) => ({ path, isOwn: false })),
-  ];
+  const files = [ownFile, ...(given ?? containersFiles(env))];
   const rules = new Map<string, RegistryRule>();
-  let aliases = new Map<string, string>();
-  let searchRegistries: readonly string[] | undefined;
-  for (const { path, isOwn } of files) {
+  let aliases: RegistriesConfig['aliases'] = new Map();
+  let searchRegistries: readonly string[] = [];
+  for (const path of files) {
     const text = readIfThere(path);
     if (text === undefined) continue;
     const parsed = await parseRegistriesConf(text, path);
     for (const rule of parsed.rules) if (!rules.has(rule.prefix)) rules.set(rule.prefix, rule);
-    if (!isOwn) continue;
-    aliases = new Map([...parsed.aliases, ...aliases]);
-    if (parsed.searchRegistries.length > 0) searchRegistries ??= parsed.searchRegistries;
+    // Only tinyrun's own file has a say on short names: see expandShortName().
+    if (path !== ownFile) continue;
+    aliases = parsed.aliases;
+    searchRegistries = parsed.searchRegistries;
   }
-  return { rules: [...rules.values()], aliases, searchRegistries: searchRegistries ?? [] };
+  return { rules: [...rules.values()], aliases, searchRegistries };
 }
 
 /** Drop-ins amend the file in the order of their names, the later ones winning; the user's win over the system's. */

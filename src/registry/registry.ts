@@ -4,10 +4,12 @@ import type { Environment } from './proxy.ts';
 import type { Reference } from './reference.ts';
 import type { RetryPolicy, RetryWatch } from './retry.ts';
 
+export { openRegistry } from './client.ts';
+
 export interface RegistryOptions {
   /** Read for proxies, certificates, XDG directories and auth files. */
   readonly env: Environment;
-  /** registries.conf files of tinyrun's own, the first wins; default: `/etc/tinyrun/registries.conf`, then containers/image's. */
+  /** Replaces the registries.conf files that containers/image would read; `/etc/tinyrun/registries.conf` comes first. */
   readonly registriesConf?: readonly string[];
   /** `--config`, `DOCKER_CONFIG` or `~/.docker`. */
   readonly dockerConfigDir: string;
@@ -35,6 +37,13 @@ export interface FetchedManifest {
   readonly digest: Digest;
 }
 
+export interface ManifestHead {
+  readonly digest: Digest;
+  readonly mediaType: string;
+  /** Bytes. */
+  readonly size: number;
+}
+
 export interface BlobBody {
   /** Bytes; the position of the first chunk: the offset asked for, or 0 where the server ignored `Range`. */
   readonly start: number;
@@ -57,9 +66,7 @@ export interface Registry {
   /** One entry of an index, verified against its descriptor. Retries by itself. */
   manifestByDigest(reference: Reference, descriptor: Descriptor): Promise<FetchedManifest>;
   /** What the reference points to, without counting as a pull; undefined where the registry does not tell. Retries by itself. */
-  headManifest(
-    reference: Reference,
-  ): Promise<{ readonly digest: Digest; readonly mediaType: string; readonly size: number } | undefined>;
+  headManifest(reference: Reference): Promise<ManifestHead | undefined>;
   /** One attempt to get a blob from a byte on; put it into retrying(). */
   blob(reference: Reference, descriptor: Descriptor, offset: number): Promise<BlobBody>;
   /** A small blob whole and verified, such as an image config. Retries by itself, a corrupt one once. */
@@ -70,4 +77,10 @@ export interface Registry {
   retrying<T>(attempt: (n: number) => Promise<T>, watch?: RetryWatch): Promise<T>;
   /** Closes idle connections. */
   close(): void;
+}
+
+/** What openRegistry() gives: registries, and what the user's configuration says about their names. */
+export interface ConfiguredRegistry extends Registry {
+  /** What a name as typed may stand for, best first: its own reference, unless tinyrun's registries.conf says otherwise. */
+  expand(text: string, reference: Reference): Promise<Reference[]>;
 }

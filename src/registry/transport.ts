@@ -69,14 +69,14 @@ const MOST_SOCKETS = 16;
 export function openTransport(options: TransportOptions): Transport {
   const agents = new Map<string, Promise<HttpAgent>>();
   const reached = new Set<string>();
-  let extra: string[] | undefined;
+  const trust: Trust = { extra: undefined, hasSystem: false };
 
   const agentFor = (url: URL, insecure: boolean): Promise<HttpAgent> => {
     const key = `${url.origin} ${insecure}`;
     const known = agents.get(key);
     if (known !== undefined) return known;
-    extra ??= environmentAuthorities(options.env);
-    const made = makeAgent(url, insecure, options, extra);
+    trust.extra ??= environmentAuthorities(options.env);
+    const made = makeAgent(url, insecure, options, trust.extra);
     agents.set(key, made);
     return made;
   };
@@ -98,12 +98,9 @@ export function openTransport(options: TransportOptions): Transport {
     } catch (error) {
       options.signal?.throwIfAborted();
       if (error instanceof RegistryError) throw error;
-      if (isCertificateError(errorCode(error)) && !(extra ?? []).includes(SYSTEM_MARK)) {
-        // The machine may trust an authority that Node does not know; worth the 40 ms of reading them only now.
-        const system = systemAuthorities();
-        extra = [...(extra ?? []), ...(system === undefined ? [] : [system]), SYSTEM_MARK];
+      if (isCertificateError(errorCode(error)) && trustSystem(trust)) {
         agents.clear();
-        if (system !== undefined) return await send(request);
+        return await send(request);
       }
       options.log?.(`${method} ${printableUrl(url)}: ${printable(String(errorCode(error) ?? error), 100)}`);
       throw connectionError(method, url, error, reached.has(url.host));
@@ -119,8 +116,25 @@ export function openTransport(options: TransportOptions): Transport {
   };
 }
 
-/** A comment between PEM blocks: says that the system's authorities are in the list. */
-const SYSTEM_MARK = '# system authorities\n';
+/** Authorities besides Node's own and the host's. */
+interface Trust {
+  extra: readonly string[] | undefined;
+  hasSystem: boolean;
+}
+
+/**
+ * The machine may trust an authority that Node does not know, as Docker does by default; reading them all takes 40 ms, so it
+ * waits until a certificate was refused.
+ * @returns whether there is anything new to trust
+ */
+function trustSystem(trust: Trust): boolean {
+  if (trust.hasSystem) return false;
+  trust.hasSystem = true;
+  const system = systemAuthorities();
+  if (system === undefined) return false;
+  trust.extra = [...(trust.extra ?? []), system];
+  return true;
+}
 
 async function makeAgent(
   url: URL,

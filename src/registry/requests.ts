@@ -1,0 +1,55 @@
+import { type AuthTarget, openAuthorizer } from './auth.ts';
+import { parseChallenges } from './challenge.ts';
+import { type CredentialSources, type Credentials, findCredentials } from './credentials.ts';
+import { openEndpoints } from './endpoints.ts';
+import type { Endpoint } from './mirrors.ts';
+import type { Reply, Transport } from './transport.ts';
+
+export interface EndpointRequest {
+  readonly method: 'GET' | 'HEAD';
+  /** Below `/v2/<repository>/`. */
+  readonly path: string;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+/** One request to one registry, its challenge answered. Any status is an answer. */
+export type EndpointCall = (endpoint: Endpoint, wanted: EndpointRequest) => Promise<Reply>;
+
+/** @param insecure the user's word for every registry */
+export function openRequests(
+  transport: Transport,
+  sources: CredentialSources,
+  insecure: boolean,
+): EndpointCall {
+  const baseOf = openEndpoints(transport, insecure);
+  const lookups = new Map<string, Promise<Credentials | undefined>>();
+  const authorizer = openAuthorizer(transport, (host, repository) => {
+    const key = `${host}/${repository}`;
+    const known = lookups.get(key) ?? findCredentials(host, repository, sources);
+    lookups.set(key, known);
+    return known;
+  });
+  return async (endpoint, wanted) => {
+    const base = await baseOf(endpoint);
+    const { repository } = endpoint;
+    const url = new URL(`/v2/${encodeURI(repository)}/${wanted.path}`, base.url);
+    const target: AuthTarget = {
+      host: endpoint.host,
+      base: base.url,
+      repository,
+      scope: `repository:${repository}:pull`,
+      insecure: base.insecure,
+    };
+    const { method, headers = {} } = wanted;
+    const ask = (authorization: string | undefined): Promise<Reply> =>
+      transport.follow({ method, url, headers, authorization, insecure: base.insecure });
+    const reply = await ask(authorizer.known(target));
+    // Only the registry itself may ask for credentials, not the storage it redirects to (CVE-2020-15157).
+    if (reply.status !== 401 || reply.url.origin !== url.origin) return reply;
+    const authorization = await authorizer.answer(target, parseChallenges(reply.headers('www-authenticate')));
+    if (authorization === undefined) return reply;
+    reply.discard();
+    // A second 401 is the answer: a registry that asks for ever is not asked again.
+    return ask(authorization);
+  };
+}
