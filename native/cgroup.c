@@ -1,4 +1,5 @@
-/* Empties a cgroup: everything in it is killed, and the groups that the container made below it are removed. */
+/* Empties a cgroup: everything in it is killed, and the groups that the container made below it are removed. Filters devices on v2. */
+#include <linux/bpf.h>
 #include <string.h>
 
 #include "interpreter.h"
@@ -76,4 +77,28 @@ int tr_kill_cgroup(const char *path, unsigned patience_ms) {
     sys_close((int)dir);
     if (seen < 0) return seen == -ENODEV ? 0 : (int)seen; /* ENODEV: the group was removed meanwhile */
     return seen == 0 ? 0 : -EBUSY;
+}
+
+int tr_op_device_filter(const struct tr_op_deviceFilter *op) {
+    const size_t count = op->program.length / sizeof(struct bpf_insn);
+    if (count == 0 || op->program.length % sizeof(struct bpf_insn) != 0) return -EINVAL;
+    union bpf_attr load = {0}, attach = {0};
+    load.prog_type = BPF_PROG_TYPE_CGROUP_DEVICE;
+    load.insns = (uint64_t)(uintptr_t)op->program.at;
+    load.insn_cnt = (uint32_t)count;
+    load.license = (uint64_t)(uintptr_t) "MIT";
+    long dir = sys_openat(AT_FDCWD, op->path, O_RDONLY | O_DIRECTORY, 0);
+    if (dir < 0) return (int)dir;
+    long program = sys_bpf(BPF_PROG_LOAD, &load, sizeof load), result = program;
+    if (program >= 0) {
+        attach.target_fd = (uint32_t)dir;
+        attach.attach_bpf_fd = (uint32_t)program;
+        attach.attach_type = BPF_CGROUP_DEVICE;
+        /* Together with those of the groups above: each of them must allow. The group keeps the program alive. */
+        attach.attach_flags = BPF_F_ALLOW_MULTI;
+        result = sys_bpf(BPF_PROG_ATTACH, &attach, sizeof attach);
+        sys_close((int)program);
+    }
+    sys_close((int)dir);
+    return result < 0 ? (int)result : 0;
 }

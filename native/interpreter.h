@@ -54,6 +54,7 @@ int tr_remove_tree(const char *path);
 
 /* cgroup.c */
 int tr_kill_cgroup(const char *path, unsigned patience_ms);
+int tr_op_device_filter(const struct tr_op_deviceFilter *op);
 
 /* netlink.c: out may be NULL; returns the length of the replies or -errno (-ENOBUFS: they do not fit). */
 long tr_netlink_exchange(int fd, const void *messages, size_t length, unsigned char *out, size_t capacity);

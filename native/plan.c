@@ -160,6 +160,8 @@ static int run_host_op(struct tr_run *run, const struct tr_op *op, int *handled)
         return missing_is_fine(tr_remove_tree(op->path.path));
     case TR_OP_killCgroup:
         return missing_is_fine(tr_kill_cgroup(op->kill_cgroup.path, (unsigned)op->kill_cgroup.patience_ms));
+    case TR_OP_deviceFilter:
+        return tr_op_device_filter(&op->device_filter);
     case TR_OP_netlink:
         return tr_op_netlink_run(run, op);
     case TR_OP_listen:

@@ -82,7 +82,8 @@ enum tr_phase {
     X(36, noNewPrivileges, "") \
     X(37, seccomp, "bn") \
     X(38, init, "") \
-    X(39, exec, "lll")
+    X(39, exec, "lll") \
+    X(40, deviceFilter, "sb")
 
 enum tr_op_code {
 #define TR_OP_CODE(code, name, slots) TR_OP_##name = code,
@@ -151,6 +152,8 @@ struct tr_op_boundingCaps { uint64_t mask; };
 struct tr_op_caps { uint64_t effective, permitted, inheritable, ambient; };
 /* program: struct sock_filter[]. */
 struct tr_op_seccomp { struct tr_bytes program; uint64_t flags; };
+/* program: struct bpf_insn[]. */
+struct tr_op_deviceFilter { const char *path; struct tr_bytes program; };
 struct tr_op_exec { char **paths, **argv, **env; };
 /* clang-format on */
 
@@ -190,6 +193,7 @@ struct tr_op {
         struct tr_op_caps caps;
         struct tr_op_seccomp seccomp;
         struct tr_op_exec exec;
+        struct tr_op_deviceFilter device_filter;
     };
 };
 _Static_assert(sizeof(struct tr_op) == 64, "encode.ts writes ops of 64 bytes");

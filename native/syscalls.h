@@ -298,6 +298,10 @@ static inline long sys_wait4(int pid, int *status, int options) {
     TR_RESULT(syscall(SYS_wait4, pid, status, options, 0L));
 }
 
+static inline long sys_bpf(int command, void *attributes, size_t size) {
+    TR_RESULT(syscall(SYS_bpf, command, attributes, size));
+}
+
 static inline long sys_memfd_create(const char *name, unsigned flags) {
     TR_RESULT(syscall(SYS_memfd_create, name, flags));
 }

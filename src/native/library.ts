@@ -1,0 +1,98 @@
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { LibraryHandle } from 'koffi';
+import { TinyrunError } from '../errors.ts';
+
+type Koffi = Pick<typeof import('koffi'), 'load'>;
+
+const require = createRequire(import.meta.url);
+
+let chosenDirectory: string | undefined;
+let koffi: Koffi | undefined;
+let ours: LibraryHandle | undefined;
+
+/**
+ * Takes the binaries from another directory than the package's (`TINYRUN_NATIVE`, a sanitizer build). Before the first native call; an
+ * empty string or undefined: the package's.
+ */
+export function useNativeDirectory(directory: string | undefined): void {
+  chosenDirectory = directory === '' ? undefined : directory;
+}
+
+/**
+ * Where tinyrun-monitor, tinyrun-unpack and libtinyrun.so are.
+ * @throws TinyrunError unsupported where there are none for this machine
+ */
+export function nativeDirectory(): string {
+  const directory = chosenDirectory ?? packagedDirectory();
+  if (existsSync(directory)) return directory;
+  throw new TinyrunError(
+    'unsupported',
+    `Cannot find tinyrun's native programs in "${directory}": it is missing`,
+    {
+      hint: ['x64', 'arm64'].includes(process.arch)
+        ? 'Build them with "npm run build:native"'
+        : `The architecture ${process.arch} is not supported, only x64 and arm64 are`,
+    },
+  );
+}
+
+/** This file is bundled into dist/, beside dist/native; as a source it is in src/native. */
+function packagedDirectory(): string {
+  const here = dirname(fileURLToPath(import.meta.url));
+  const dist = here.endsWith(join('src', 'native')) ? join(here, '..', '..', 'dist') : here;
+  return join(dist, 'native', process.arch);
+}
+
+/** The program that becomes a container's parent. */
+export function monitorProgram(): string {
+  return join(nativeDirectory(), 'tinyrun-monitor');
+}
+
+/** The program that unpacks one layer. */
+export function unpackProgram(): string {
+  return join(nativeDirectory(), 'tinyrun-unpack');
+}
+
+/** libtinyrun.so, loaded once. */
+export function hostLibrary(): LibraryHandle {
+  ours ??= openLibrary(join(nativeDirectory(), 'libtinyrun.so'));
+  return ours;
+}
+
+/**
+ * A shared library for calls through the FFI. On the main thread only: koffi is reported to crash in workers.
+ * @param path absolute, or a name that the dynamic linker finds
+ * @throws TinyrunError unsupported where it cannot be loaded
+ */
+export function openLibrary(path: string): LibraryHandle {
+  koffi ??= loadKoffi();
+  try {
+    return koffi.load(path);
+  } catch (cause) {
+    throw new TinyrunError('unsupported', `Cannot load the library "${path}"`, { cause });
+  }
+}
+
+/** koffi's binary without its JavaScript loader: 1 ms instead of 7. */
+function loadKoffi(): Koffi {
+  for (const flavour of [`linux_${process.arch}`, `musl_${process.arch}`]) {
+    const loaded = { exports: {} as Koffi };
+    try {
+      const path = require.resolve(`@koromix/koffi-linux-${process.arch}/${flavour}/koffi.node`);
+      process.dlopen(loaded, path);
+      return loaded.exports;
+    } catch {
+      // Another C library, or a package manager that hides a dependency's dependencies: koffi's own loader knows more places.
+    }
+  }
+  try {
+    return require('koffi') as Koffi;
+  } catch (cause) {
+    throw new TinyrunError('unsupported', 'Cannot load koffi, through which tinyrun calls native code', {
+      cause,
+    });
+  }
+}
