@@ -1,0 +1,164 @@
+/**
+ * The firewall: one nft table of family `inet` per instance (nat in `inet`: Linux 5.2). Its text is made here and loaded once;
+ * a start only puts elements into its maps.
+ *
+ * Tables of others stay untouched: a FORWARD chain with policy drop (Docker's, ufw's) also drops the packets of tinyrun's
+ * containers, whatever this table says, because an accept is final only within its own table.
+ */
+import { errorCode } from '../errors.ts';
+import { isLoopback, isUnspecified, parseAddress } from './addresses.ts';
+import type { BridgeNetwork } from './bridge.ts';
+import type { NetworkHost } from './host.ts';
+import { concatenation, deleteTable, getChain, type SetElement, service } from './nfnetlink.ts';
+import type { Binding } from './ports.ts';
+
+const PROTOCOL_NUMBER = { tcp: 6, udp: 17 } as const;
+
+/** ENOENT: flushed or never loaded; EINVAL, EOPNOTSUPP: a kernel without nf_tables. */
+const ABSENT: readonly string[] = ['ENOENT', 'EINVAL', 'EOPNOTSUPP', 'EPROTONOSUPPORT'];
+
+/** `tinyrun`, or `tinyrun-<instance>` for a store that is not the default one. */
+export function tableName(instance: string): string {
+  return instance === '' ? 'tinyrun' : `tinyrun-${instance}`;
+}
+
+export interface Firewall {
+  readonly table: string;
+  /** An empty chain whose name is a hash of the rules: tells with one request that the right table is there. */
+  readonly stamp: string;
+  /** For `nft -f -`; replaces the table at once, elements included. */
+  readonly text: string;
+}
+
+/** The rules for one network. Pure. */
+export function firewallOf(instance: string, network: BridgeNetwork): Firewall {
+  const table = tableName(instance);
+  const body = rulesOf(network);
+  const stamp = `rules_${hash(body)}`;
+  // `table` before `delete table`: so the deletion does not fail where there is none.
+  const text = `table inet ${table}\ndelete table inet ${table}\ntable inet ${table} {\n${body}  chain ${stamp} {\n  }\n}\n`;
+  return { table, stamp, text };
+}
+
+/** Whether the table with just these rules is loaded (5 µs). */
+export function isLoaded(host: NetworkHost, firewall: Firewall): boolean {
+  try {
+    host.netlink('netfilter', getChain(firewall.table, firewall.stamp));
+    return true;
+  } catch (error) {
+    if (ABSENT.includes(errorCode(error) ?? '')) return false;
+    throw error;
+  }
+}
+
+/** Fine where there is none. */
+export function removeTable(host: NetworkHost, table: string): void {
+  try {
+    host.netlink('netfilter', deleteTable(table));
+  } catch (error) {
+    if (!ABSENT.includes(errorCode(error) ?? '')) throw error;
+  }
+}
+
+/**
+ * The elements that send a published port to its container. None for a loopback address: what comes from there goes through the
+ * monitor's proxy, because the kernel does not route 127.0.0.0/8 out of the host. None for IPv6 where the container has no such
+ * address: the proxy again.
+ */
+export function elementsOf(
+  bindings: readonly Binding[],
+  container: { readonly ipv4: Uint8Array; readonly ipv6?: Uint8Array },
+): SetElement[] {
+  const elements = new Map<string, SetElement>();
+  const add = (element: SetElement): void => {
+    elements.set(`${element.set} ${element.key.join(' ')}`, element);
+  };
+  for (const binding of bindings) {
+    const address = parseAddress(binding.hostIp);
+    if (address === undefined || isLoopback(address)) continue;
+    const target = address.length === 4 ? container.ipv4 : container.ipv6;
+    if (target === undefined) continue;
+    const family = address.length === 4 ? '4' : '6';
+    const any = isUnspecified(address);
+    const port = [Uint8Array.of(PROTOCOL_NUMBER[binding.protocol]), service(binding.hostPort)] as const;
+    add({
+      set: `port${family}${any ? 'any' : ''}`,
+      key: any ? concatenation(...port) : concatenation(address, ...port),
+      data: concatenation(target, service(binding.containerPort)),
+    });
+    add({ set: `own${family}`, key: concatenation(target, ...port) });
+  }
+  return [...elements.values()];
+}
+
+function rulesOf(network: BridgeNetwork): string {
+  const bridge = `"${network.bridge}"`;
+  const subnets = [`ip saddr ${network.subnet}`];
+  const targets = [`ip daddr ${network.subnet}`];
+  if (network.subnet6 !== undefined) {
+    subnets.push(`ip6 saddr ${network.subnet6}`);
+    targets.push(`ip6 daddr ${network.subnet6}`);
+  }
+  const each = (list: readonly string[], rule: (subnet: string) => string): string =>
+    list.map((subnet) => `    ${rule(subnet)}\n`).join('');
+  return `  map port4 { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }
+  map port4any { type inet_proto . inet_service : ipv4_addr . inet_service; }
+  map port6 { type ipv6_addr . inet_proto . inet_service : ipv6_addr . inet_service; }
+  map port6any { type inet_proto . inet_service : ipv6_addr . inet_service; }
+  set own4 { type ipv4_addr . inet_proto . inet_service; }
+  set own6 { type ipv6_addr . inet_proto . inet_service; }
+  # A container that calls a port of its own would get packets from its own address, and drop them: it gets the proxy.
+  chain published {
+    ip saddr . meta l4proto . th dport @own4 return
+    ip6 saddr . meta l4proto . th dport @own6 return
+    dnat ip to ip daddr . meta l4proto . th dport map @port4
+    dnat ip to meta l4proto . th dport map @port4any
+    dnat ip6 to ip6 daddr . meta l4proto . th dport map @port6
+    dnat ip6 to meta l4proto . th dport map @port6any
+  }
+  # Nobody but the host and its containers reaches a container's own address, or a port that is published on 127.0.0.1 only,
+  # by sending frames to the host's MAC (CVE-2025-54388, CVE-2025-54410).
+  chain direct {
+    type filter hook prerouting priority raw; policy accept;
+    iifname != "lo" ip daddr 127.0.0.0/8 drop
+${each(targets, (target) => `iifname != { "lo", ${bridge} } ${target} drop`)}  }
+  chain prerouting {
+    type nat hook prerouting priority -100; policy accept;
+    fib daddr type local jump published
+  }
+  # From the host itself to one of its addresses; 127.0.0.1 and ::1 are served by the monitor's proxy.
+  chain output {
+    type nat hook output priority -100; policy accept;
+    ip daddr != 127.0.0.0/8 fib daddr type local jump published
+    ip6 daddr != ::1 fib daddr type local jump published
+  }
+  # Only what leaves the host: clients keep their address on the way in, those among the containers too, because containers
+  # reach each other through the host (see interfaceOps), never directly. Nor may the host tell them that they could.
+  chain postrouting {
+    type nat hook postrouting priority 100; policy accept;
+${each(subnets, (subnet) => `${subnet} oifname != ${bridge} masquerade`)}  }
+  chain redirects {
+    type filter hook output priority filter; policy accept;
+    oifname ${bridge} icmp type redirect drop
+    oifname ${bridge} icmpv6 type nd-redirect drop
+  }
+  chain forward {
+    type filter hook forward priority filter; policy accept;
+    iifname != ${bridge} oifname ${bridge} jump inbound
+  }
+  chain inbound {
+    ct state established,related accept
+    ct status dnat accept
+    drop
+  }
+`;
+}
+
+/** FNV-1a, 32 bits: tells two texts of ours apart, nothing more. */
+function hash(text: string): string {
+  let value = 0x811c9dc5;
+  for (let i = 0; i < text.length; i += 1) {
+    value = Math.imul(value ^ text.charCodeAt(i), 0x01000193) >>> 0;
+  }
+  return value.toString(16).padStart(8, '0');
+}

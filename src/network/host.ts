@@ -1,0 +1,85 @@
+/** What the network code needs of the machine it runs on; tests hand in another one. */
+import { closeSync, openSync, readFileSync, readSync, writeFileSync } from 'node:fs';
+import { withLock } from '../disk/lock.ts';
+import { errorCode, TinyrunError } from '../errors.ts';
+import { lockIsHeld, netlink } from '../native/syscalls.ts';
+
+export interface NetworkHost {
+  /** All replies, one after the other. @throws SyscallError with the errno of the first message that failed */
+  netlink(protocol: 'route' | 'netfilter', messages: Uint8Array): Uint8Array;
+  /** A file of /proc, /sys or /etc; undefined where it is missing. */
+  readText(path: string): string | undefined;
+  writeText(path: string, text: string): void;
+  /** Runs `nft -f -`. @throws TinyrunError `unsupported` where there is no nft or the kernel has no nf_tables */
+  loadRuleset(text: string): Promise<void>;
+  random(length: number): Uint8Array;
+  withLock<T>(path: string, action: () => Promise<T>): Promise<T>;
+  lockIsHeld(path: string): boolean;
+  /** Milliseconds since the epoch. */
+  now(): number;
+}
+
+/** The machine itself. Makes no call until it is used. */
+export function systemHost(): NetworkHost {
+  return {
+    netlink,
+    readText,
+    writeText: (path, text) => writeFileSync(path, text),
+    loadRuleset,
+    random: readRandom,
+    withLock: (path, action) => withLock(path, 'exclusive', action),
+    lockIsHeld,
+    now: () => Date.now(),
+  };
+}
+
+function readText(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    const code = errorCode(error);
+    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
+    throw error;
+  }
+}
+
+/** From the device: `node:crypto` would cost a start 4 ms. */
+function readRandom(length: number): Uint8Array {
+  const bytes = new Uint8Array(length);
+  const fd = openSync('/dev/urandom', 'r');
+  try {
+    readSync(fd, bytes);
+  } finally {
+    closeSync(fd);
+  }
+  return bytes;
+}
+
+async function loadRuleset(text: string): Promise<void> {
+  const { spawn } = await import('node:child_process');
+  await new Promise<void>((resolve, reject) => {
+    const child = spawn('nft', ['-f', '-'], { stdio: ['pipe', 'ignore', 'pipe'] });
+    let complaint = '';
+    child.stderr.on('data', (chunk: Buffer) => {
+      if (complaint.length < 4096) complaint += chunk.toString();
+    });
+    child.on('error', (cause) => {
+      reject(
+        new TinyrunError('unsupported', 'Cannot load the firewall rules: there is no nft', {
+          cause,
+          hint: 'Install the package "nftables"',
+        }),
+      );
+    });
+    child.on('close', (code) => {
+      if (code === 0) resolve();
+      else {
+        const line = complaint.split('\n')[0] ?? '';
+        reject(new TinyrunError('unsupported', `Cannot load the firewall rules: nft says "${line}"`));
+      }
+    });
+    // nft may be gone before it has read all: `close` tells why.
+    child.stdin.on('error', () => undefined);
+    child.stdin.end(text);
+  });
+}

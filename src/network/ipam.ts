@@ -1,0 +1,170 @@
+/**
+ * Addresses of containers. A lease is a symbolic link `<address>` → container's id in the network's lease directory, which a
+ * reboot empties: making it reserves the address, in one atomic call and without a lock.
+ */
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  symlinkSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { errorCode, TinyrunError } from '../errors.ts';
+import {
+  addressAt,
+  contains,
+  formatAddress,
+  offsetIn,
+  type Prefix,
+  parseAddress,
+  sameBytes,
+} from './addresses.ts';
+
+export interface Pool {
+  /** Where the leases lie. */
+  readonly directory: string;
+  readonly subnet: Prefix;
+  readonly gateway: Uint8Array;
+  /** Whether a lease's container is gone. Asked only when the pool is exhausted, and by `reclaim`. */
+  readonly isStale: (id: string) => boolean;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+}
+
+export interface Lease {
+  readonly address: Uint8Array;
+  /** The lease's link, for the plan's release. */
+  readonly path: string;
+}
+
+/** A start may hold a lease for so long before there is a monitor whose lock would tell that the container lives, ms. */
+const GRACE = 120_000;
+const HINT = '.next';
+
+/**
+ * Takes the next address behind the one that was given last, round and round: a veth outlives its container by some 50 ms, and
+ * the bridge would go on to send the address's frames to it.
+ * @param wanted `--ip`
+ */
+export function acquire(pool: Pool, id: string, wanted?: Uint8Array): Lease {
+  mkdirSync(pool.directory, { recursive: true, mode: 0o700 });
+  if (wanted !== undefined) return acquireOne(pool, id, wanted);
+  const lease = acquireFree(pool, id) ?? (reclaim(pool) > 0 ? acquireFree(pool, id) : undefined);
+  if (lease === undefined) {
+    throw new TinyrunError(
+      'unavailable',
+      "no available IPv4 addresses on this network's address pools: bridge",
+    );
+  }
+  return lease;
+}
+
+/** Gives an address back. Fine if it is given back already, or belongs to another container by now. */
+export function release(lease: Lease, id: string): void {
+  try {
+    if (readlinkSync(lease.path) === id) unlinkSync(lease.path);
+  } catch (error) {
+    if (errorCode(error) !== 'ENOENT') throw error;
+  }
+}
+
+/** Address → container's id. */
+export function leases(directory: string): Map<string, string> {
+  const found = new Map<string, string>();
+  for (const name of entries(directory)) {
+    if (parseAddress(name) === undefined) continue;
+    try {
+      found.set(name, readlinkSync(`${directory}/${name}`));
+    } catch (error) {
+      if (errorCode(error) !== 'ENOENT') throw error;
+    }
+  }
+  return found;
+}
+
+/** Removes the leases of containers that are gone. @returns how many */
+export function reclaim(pool: Pool): number {
+  let count = 0;
+  for (const [address, id] of leases(pool.directory)) {
+    const path = `${pool.directory}/${address}`;
+    if (!existsLongEnough(path, pool.now()) || !pool.isStale(id)) continue;
+    release({ address: parseAddress(address) ?? pool.gateway, path }, id);
+    count += 1;
+  }
+  return count;
+}
+
+function acquireOne(pool: Pool, id: string, wanted: Uint8Array): Lease {
+  const text = formatAddress(wanted);
+  if (!contains(pool.subnet, wanted)) {
+    throw new TinyrunError(
+      'invalid',
+      `invalid address ${text}: It does not belong to any of this network's subnets`,
+    );
+  }
+  const edge = offsetIn(pool.subnet, wanted);
+  const free = edge > 0 && edge < hostCount(pool.subnet) - 1 && !sameBytes(wanted, pool.gateway);
+  const path = `${pool.directory}/${text}`;
+  if (free && (reserve(path, id) || (reclaim(pool) > 0 && reserve(path, id))))
+    return { address: wanted, path };
+  throw new TinyrunError('conflict', 'Address already in use');
+}
+
+function acquireFree(pool: Pool, id: string): Lease | undefined {
+  const taken = new Set(entries(pool.directory));
+  const size = hostCount(pool.subnet) - 2;
+  const start = nextHint(pool.directory);
+  for (let i = 0; i < size; i += 1) {
+    const offset = 1 + ((start - 1 + i) % size);
+    const address = addressAt(pool.subnet, offset);
+    const name = formatAddress(address);
+    if (taken.has(name) || sameBytes(address, pool.gateway)) continue;
+    const path = `${pool.directory}/${name}`;
+    if (!reserve(path, id)) continue;
+    writeFileSync(`${pool.directory}/${HINT}`, String(offset + 1));
+    return { address, path };
+  }
+  return undefined;
+}
+
+/** Only a hint: a torn or missing one means to start at the first address. */
+function nextHint(directory: string): number {
+  try {
+    const value = Number(readFileSync(`${directory}/${HINT}`, 'utf8'));
+    return Number.isInteger(value) && value > 0 ? value : 1;
+  } catch (error) {
+    if (errorCode(error) === 'ENOENT') return 1;
+    throw error;
+  }
+}
+
+function reserve(path: string, id: string): boolean {
+  try {
+    symlinkSync(id, path);
+    return true;
+  } catch (error) {
+    if (errorCode(error) === 'EEXIST') return false;
+    throw error;
+  }
+}
+
+function hostCount(subnet: Prefix): number {
+  return 2 ** (32 - subnet.length);
+}
+
+function entries(directory: string): string[] {
+  return existsSync(directory) ? readdirSync(directory) : [];
+}
+
+function existsLongEnough(path: string, now: number): boolean {
+  try {
+    return now - lstatSync(path).mtimeMs > GRACE;
+  } catch (error) {
+    if (errorCode(error) === 'ENOENT') return false;
+    throw error;
+  }
+}

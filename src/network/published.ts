@@ -1,0 +1,67 @@
+/**
+ * Which ports a running container has published, beside its lease: a flushed firewall is restored from these records, and they
+ * vanish with the lease.
+ */
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { errorCode } from '../errors.ts';
+import { addressAt, offsetIn, type Prefix, parseAddress } from './addresses.ts';
+import { elementsOf } from './firewall.ts';
+import { leases } from './ipam.ts';
+import type { SetElement } from './nfnetlink.ts';
+import type { Binding } from './ports.ts';
+
+/** A record's path; no address, so no lease. */
+export function recordPath(leasePath: string): string {
+  return `${leasePath}.ports`;
+}
+
+export function writeRecord(leasePath: string, bindings: readonly Binding[]): void {
+  writeFileSync(recordPath(leasePath), JSON.stringify(bindings), { mode: 0o600 });
+}
+
+export function removeRecord(leasePath: string): void {
+  rmSync(recordPath(leasePath), { force: true });
+}
+
+/** The firewall's elements of all containers that hold a lease, a list for each. */
+export function publishedElements(
+  directory: string,
+  subnet: Prefix,
+  subnet6: Prefix | undefined,
+): SetElement[][] {
+  const elements: SetElement[][] = [];
+  for (const text of leases(directory).keys()) {
+    const ipv4 = parseAddress(text);
+    if (ipv4 === undefined) continue;
+    const ipv6 = subnet6 === undefined ? undefined : addressAt(subnet6, offsetIn(subnet, ipv4));
+    const container = ipv6 === undefined ? { ipv4 } : { ipv4, ipv6 };
+    const own = elementsOf(readRecord(`${directory}/${text}`), container);
+    if (own.length > 0) elements.push(own);
+  }
+  return elements;
+}
+
+function readRecord(leasePath: string): Binding[] {
+  try {
+    const value: unknown = JSON.parse(readFileSync(recordPath(leasePath), 'utf8'));
+    return Array.isArray(value) ? value.filter(isBinding) : [];
+  } catch (error) {
+    // None published; or being written this moment, by a start that adds its elements itself.
+    if (errorCode(error) === 'ENOENT' || error instanceof SyntaxError) return [];
+    throw error;
+  }
+}
+
+function isBinding(value: unknown): value is Binding {
+  if (typeof value !== 'object' || value === null) return false;
+  return (
+    'protocol' in value &&
+    (value.protocol === 'tcp' || value.protocol === 'udp') &&
+    'hostIp' in value &&
+    typeof value.hostIp === 'string' &&
+    'hostPort' in value &&
+    typeof value.hostPort === 'number' &&
+    'containerPort' in value &&
+    typeof value.containerPort === 'number'
+  );
+}
