@@ -35,12 +35,13 @@ export function readDocument(paths: Paths, digest: Digest): Buffer | undefined {
 
 /**
  * Writes a manifest, index or config whose digest was verified: temporary file, fsync, rename.
- * Nothing is written where the blob is there already.
+ * @returns false, with nothing written, where the blob was there already
  */
-export function writeDocument(paths: Paths, digest: Digest, bytes: Uint8Array): void {
-  if (blobSize(paths, digest) === bytes.byteLength) return;
+export function writeDocument(paths: Paths, digest: Digest, bytes: Uint8Array): boolean {
+  if (blobSize(paths, digest) === bytes.byteLength) return false;
   makePrivateDirectory(paths.blobs);
   writeFileAtomic(paths.blob(digest), bytes);
+  return true;
 }
 
 /** The size (bytes) of a blob of the store, or undefined where it is not there. */

@@ -51,7 +51,10 @@ export function giveBack(paths: Paths, made: Needed, entries: () => readonly Ind
 }
 
 /** The images that a removal deletes, each followed by the chain IDs of its layers that no other image has. */
-export function layersThatGo(paths: Paths, plan: Holders & { readonly deleted: readonly Digest[] }): Digest[] {
+export function layersThatGo(
+  paths: Paths,
+  plan: Holders & { readonly deleted: readonly Digest[] },
+): Digest[] {
   if (plan.deleted.length === 0) return [];
   const kept = new Set(keptConfigs(plan).flatMap((id) => chainIds(diffIdsOf(paths, id) ?? [])));
   return plan.deleted.flatMap((id) => {
@@ -83,9 +86,13 @@ function neededBy(paths: Paths, holders: Holders): Needed {
     blobs.add(id);
     const diffIds = diffIdsOf(paths, id);
     if (diffIds === undefined) {
-      throw new TinyrunError('internal', `Cannot collect garbage: the config "${id}" of an image in use is missing`, {
-        hint: 'Pull the image again, or remove it',
-      });
+      throw new TinyrunError(
+        'internal',
+        `Cannot collect garbage: the config "${id}" of an image in use is missing`,
+        {
+          hint: 'Pull the image again, or remove it',
+        },
+      );
     }
     for (const name of [...diffIds, ...chainIds(diffIds)]) layers.add(name);
   }

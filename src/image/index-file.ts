@@ -25,6 +25,8 @@ export interface IndexEntry {
   readonly images?: readonly ImageKey[];
   /** The repository it was pulled from; its digest is a repo digest then. */
   readonly pulledFrom?: string;
+  /** Removed by force while a container needs it: only that container may still find it, and it goes with it. */
+  readonly isRemoved?: boolean;
   /** Annotations of other programs, kept as they are. */
   readonly annotations: Readonly<Record<string, string>>;
   /** Fields of other programs (`platform`, `artifactType`, `urls`), kept as they are. */
@@ -59,7 +61,8 @@ const NAME = 'io.containerd.image.name';
 const REF_NAME = 'org.opencontainers.image.ref.name';
 const IMAGES = 'dev.tinyrun.images';
 const PULLED_FROM = 'dev.tinyrun.pulled-from';
-const OURS = new Set([NAME, REF_NAME, IMAGES, PULLED_FROM]);
+const REMOVED = 'dev.tinyrun.removed';
+const OURS = new Set([NAME, REF_NAME, IMAGES, PULLED_FROM, REMOVED]);
 
 const EMPTY: StoreIndex = { entries: [], rest: {} };
 
@@ -162,6 +165,7 @@ function parseEntry(value: unknown): IndexEntry {
     target: { mediaType, digest: parseDigest(digest), size },
     ...(images === undefined ? {} : { images }),
     ...(pulledFrom === undefined ? {} : { pulledFrom }),
+    ...(all[REMOVED] === undefined ? {} : { isRemoved: true }),
     annotations: Object.fromEntries(
       Object.entries(all).filter(([key]) => !OURS.has(key) || (key === REF_NAME && name === undefined)),
     ),
@@ -178,6 +182,7 @@ function encodeEntry(entry: IndexEntry): Record<string, unknown> {
     ...(tag === undefined ? {} : { [REF_NAME]: tag }),
     ...(images === undefined ? {} : { [IMAGES]: images.map((key) => `${key.manifest}=${key.id}`).join(' ') }),
     ...(pulledFrom === undefined ? {} : { [PULLED_FROM]: pulledFrom }),
+    ...(entry.isRemoved ? { [REMOVED]: 'true' } : {}),
   };
   return { ...entry.rest, ...target, ...(Object.keys(annotations).length > 0 ? { annotations } : {}) };
 }

@@ -66,8 +66,10 @@ function ownRepository(entry: IndexEntry): string | undefined {
 function withId(entries: readonly IndexEntry[], prefix: string, text: string): Found[] {
   const found = new Map<Digest, Found>();
   for (const entry of entries) {
+    if (entry.isRemoved && prefix.length < 64) continue;
     for (const key of entry.images ?? []) {
-      if (key.id.startsWith(prefix, 'sha256:'.length) && !found.has(key.id)) found.set(key.id, { entry, key });
+      if (key.id.startsWith(prefix, 'sha256:'.length) && !found.has(key.id))
+        found.set(key.id, { entry, key });
     }
   }
   if (found.size > 1) {

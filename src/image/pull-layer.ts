@@ -60,7 +60,11 @@ export async function pullLayer(work: LayerWork, task: LayerTask): Promise<void>
 }
 
 /** A blob with the wrong digest is fetched once more, from its first byte. */
-async function fetchTwice(work: LayerWork, task: LayerTask, lower: readonly string[] | undefined): Promise<void> {
+async function fetchTwice(
+  work: LayerWork,
+  task: LayerTask,
+  lower: readonly string[] | undefined,
+): Promise<void> {
   const { paths, signal } = work;
   const { digest, size } = task.descriptor;
   for (let attempt = 1; ; attempt += 1) {

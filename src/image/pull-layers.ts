@@ -142,7 +142,8 @@ function throttled(listener: StatusListener): StatusListener {
 
 function isDiskFull(error: unknown): boolean {
   for (let current = error, depth = 0; current instanceof Error && depth < 8; depth += 1) {
-    if (['ENOSPC', 'EDQUOT'].includes(errorCode(current) ?? '') || isUnpackError(current, 'space')) return true;
+    if (['ENOSPC', 'EDQUOT'].includes(errorCode(current) ?? '') || isUnpackError(current, 'space'))
+      return true;
     current = current.cause;
   }
   return false;

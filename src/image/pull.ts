@@ -4,12 +4,7 @@ import type { Descriptor, ImageConfig, Manifest, Platform } from '../oci/image-s
 import { LONGEST_CONFIG, parseImageConfig, requireSameLayers } from '../registry/image-config.ts';
 import { layerCompression, parseDocument } from '../registry/manifest.ts';
 import { formatPlatform, runsOn, selectManifest } from '../registry/platform.ts';
-import {
-  canonicalRepository,
-  familiarName,
-  type Reference,
-  withDefaultTag,
-} from '../registry/reference.ts';
+import { canonicalRepository, familiarName, type Reference, withDefaultTag } from '../registry/reference.ts';
 import type { Registry } from '../registry/registry.ts';
 import { readDocument, writeDocument } from './blobs.ts';
 import type { Target } from './index-file.ts';
@@ -19,6 +14,8 @@ import { type PulledLayers, pullLayers } from './pull-layers.ts';
 import type { Store } from './store.ts';
 import type { StoredImage } from './stored-image.ts';
 import type { UnpackLayer } from './unpack.ts';
+
+export type { PullEvent } from './pull-events.ts';
 
 export interface PullOptions {
   /** Default: this machine. */
@@ -148,8 +145,7 @@ async function targetOf({ store, registry, reference }: PullSource): Promise<Fet
   const { bytes, mediaType, digest } = await registry.manifest(reference);
   // Parsed before it is written: what is no image at all has no place in the store.
   parseDocument(bytes, mediaType);
-  writeDocument(store.paths, digest, bytes);
-  return { bytes, mediaType, digest, fetched: true };
+  return { bytes, mediaType, digest, fetched: writeDocument(store.paths, digest, bytes) };
 }
 
 async function manifestBelow(

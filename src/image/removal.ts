@@ -44,7 +44,7 @@ export function planRemoval(entries: readonly IndexEntry[], request: RemovalRequ
   const before = referencesOf(entries, key.id);
   if (name === undefined) {
     refuseDeletion(key.id, { force, uses, references: single(before) ? [] : before });
-    return summary(entries, withoutImage(entries, key.id));
+    return summary(entries, withoutImage(entries, key.id, uses));
   }
   const user = uses.find((use) => use.image === key.id);
   if (!force && single(before) && user !== undefined) {
@@ -107,11 +107,29 @@ function refuseDeletion(
 }
 
 /** The entries without one platform's image; an entry that has others keeps its name. */
-function withoutImage(entries: readonly IndexEntry[], id: Digest): IndexEntry[] {
-  return entries.flatMap((entry) => {
-    if (!hasImage(entry, id)) return [entry];
+function withoutImage(
+  entries: readonly IndexEntry[],
+  id: Digest,
+  uses: readonly ContainerUse[],
+): IndexEntry[] {
+  const holders = entries.filter((entry) => hasImage(entry, id));
+  const left = entries.flatMap((entry) => {
+    if (!holders.includes(entry)) return [entry];
     const images = (entry.images ?? []).filter((image) => image.id !== id);
     return images.length === 0 ? [] : [{ ...entry, images }];
+  });
+  return [...left, ...remainsFor(uses, holders.slice(0, 1), [id])];
+}
+
+/** Docker deletes an image under a stopped container when it is told to by force, and the container still starts. */
+function remainsFor(
+  uses: readonly ContainerUse[],
+  entries: readonly IndexEntry[],
+  ids: readonly Digest[],
+): IndexEntry[] {
+  return entries.flatMap(({ target, annotations, rest, images = [] }) => {
+    const kept = images.filter(({ id }) => ids.includes(id) && uses.some((use) => use.image === id));
+    return kept.length === 0 ? [] : [{ target, annotations, rest, images: kept, isRemoved: true }];
   });
 }
 
@@ -152,20 +170,21 @@ function withoutNames(
     const source = sources.get(entry);
     if (source !== undefined) return [{ ...entry, pulledFrom: source }];
     if (!losers.includes(entry)) return [entry];
-    const { pulledFrom, ...bare } = entry;
-    const images = (entry.images ?? []).filter(
-      ({ id }) => uses.some((use) => use.running && use.image === id) && !namedElsewhere(renamed, id),
-    );
-    return images.length > 0 ? [{ ...bare, images }] : [];
+    const { pulledFrom, images = [], ...bare } = entry;
+    const orphans = images.filter(({ id }) => !namedElsewhere(renamed, id));
+    const running = orphans.filter(({ id }) => uses.some((use) => use.running && use.image === id));
+    const stopped = orphans.flatMap(({ id }) => (running.some((image) => image.id === id) ? [] : id));
+    return [
+      ...(running.length > 0 ? [{ ...bare, images: running }] : []),
+      ...remainsFor(uses, [entry], stopped),
+    ];
   });
 }
 
 function heirOf(entries: readonly IndexEntry[], gone: IndexEntry): IndexEntry | undefined {
   return entries.find(
     ({ name, target }) =>
-      name !== undefined &&
-      target.digest === gone.target.digest &&
-      repositoryOf(name) === gone.pulledFrom,
+      name !== undefined && target.digest === gone.target.digest && repositoryOf(name) === gone.pulledFrom,
   );
 }
 
@@ -176,7 +195,7 @@ function namedElsewhere(entries: readonly IndexEntry[], id: Digest): boolean {
 /** What is in the first entries and not in the second: references in Docker's order (tags, then digests), images. */
 function summary(before: readonly IndexEntry[], after: readonly IndexEntry[]): Removal {
   const ids = (entries: readonly IndexEntry[]): Digest[] =>
-    entries.flatMap((entry) => (entry.images ?? []).map((image) => image.id));
+    entries.flatMap((entry) => (entry.isRemoved ? [] : (entry.images ?? []).map((image) => image.id)));
   const names = (entries: readonly IndexEntry[]): string[] => [
     ...entries.flatMap((entry) => (entry.name === undefined ? [] : [entry.name])),
     ...entries.flatMap((entry) => repoDigestOf(entry) ?? []),

@@ -6,8 +6,8 @@ import { hostPlatform, runsOn } from '../registry/platform.ts';
 import { familiarName, parseReference } from '../registry/reference.ts';
 import {
   type ImageKey,
-  type IndexEntry,
   type ImageSource,
+  type IndexEntry,
   putEntry,
   readIndex,
   type StoreIndex,
@@ -26,7 +26,7 @@ export interface Store {
   readonly host: Platform;
   /**
    * The image that a reference, an id, a prefix of an id (with or without `sha256:`) or `repository@digest` names, or
-   * undefined. Of an index with several platforms in the store it is the host's, else the one pulled first.
+   * undefined. A full id also finds an image that was removed by force under a container. Of an index with several platforms in the store it is the host's, else the one pulled first.
    * @param platform takes only an image for this platform
    * @throws TinyrunError `invalid` for text that is neither a reference nor an id, and for an ambiguous prefix
    */
@@ -108,6 +108,7 @@ class LayoutStore implements Store {
     const entries = this.#entries();
     const seen = new Map<Digest, StoredImage>();
     for (const entry of entries) {
+      if (entry.isRemoved) continue;
       for (const key of entry.images ?? []) {
         if (!seen.has(key.id)) seen.set(key.id, this.#load(entries, { entry, key }));
       }
@@ -177,6 +178,13 @@ class LayoutStore implements Store {
 
   async collect(inUse: () => readonly ContainerUse[]): Promise<boolean> {
     const { collectGarbage } = await import('./collect.ts');
+    await this.#update((index) => {
+      const uses = inUse();
+      const entries = index.entries.filter(({ isRemoved, images = [] }) => {
+        return !isRemoved || images.some(({ id }) => uses.some((use) => use.image === id));
+      });
+      return { entries: entries.length < index.entries.length ? entries : index.entries, result: undefined };
+    });
     return await collectGarbage(this.paths, () => ({ entries: this.#entries(), uses: inUse() }));
   }
 
@@ -206,9 +214,7 @@ class LayoutStore implements Store {
     });
   }
 
-  async #update<T>(
-    change: (index: StoreIndex) => { entries: readonly IndexEntry[]; result: T },
-  ): Promise<T> {
+  async #update<T>(change: (index: StoreIndex) => { entries: readonly IndexEntry[]; result: T }): Promise<T> {
     const [{ withLock }, { makePrivateDirectory }] = await Promise.all([
       import('../disk/lock.ts'),
       import('../disk/atomic.ts'),

@@ -7,8 +7,8 @@ import { parseDocument } from '../registry/manifest.ts';
 import { selectManifest } from '../registry/platform.ts';
 import { readDocument } from './blobs.ts';
 import type { ImageKey, IndexEntry } from './index-file.ts';
-import { layerName } from './layers.ts';
 import { readLayerRecord } from './layer-record.ts';
+import { layerName } from './layers.ts';
 
 /** An image of one platform, as `images`, `inspect` and `run` see it. */
 export interface StoredImage {

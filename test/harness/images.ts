@@ -63,7 +63,13 @@ export async function tarOf(entries: readonly LayerEntry[]): Promise<Buffer> {
   for (const entry of entries) {
     const { content = '', mtime = 0, pax, type = 'file', ...rest } = entry;
     const mode = entry.mode ?? (type === 'directory' ? 0o755 : 0o644);
-    const header = { ...rest, type, mode, mtime: new Date(mtime * 1000), ...(pax ? { pax: { ...pax } } : {}) };
+    const header = {
+      ...rest,
+      type,
+      mode,
+      mtime: new Date(mtime * 1000),
+      ...(pax ? { pax: { ...pax } } : {}),
+    };
     if (type === 'file') tar.entry(header, Buffer.from(content));
     else tar.entry(header);
   }
@@ -141,7 +147,10 @@ export function indexOf(images: readonly { image: BuiltImage; platform?: Platfor
     {
       schemaVersion: 2,
       mediaType: MEDIA_TYPE.ociIndex,
-      manifests: images.map(({ image, platform }) => ({ ...image.target.descriptor, ...(platform ? { platform } : {}) })),
+      manifests: images.map(({ image, platform }) => ({
+        ...image.target.descriptor,
+        ...(platform ? { platform } : {}),
+      })),
     },
     MEDIA_TYPE.ociIndex,
   );
@@ -174,13 +183,14 @@ export function writeLayout(directory: string, images: Readonly<Record<string, B
 }
 
 /** Commands that the busybox image has as hard links, as the official one does. */
-const APPLETS = `[ awk base64 basename cat chmod chown cp cut date dd df dirname du echo env expr false find free
+const APPLETS =
+  `[ awk base64 basename cat chmod chown cp cut date dd df dirname du echo env expr false find free
   getopt grep groups gunzip gzip head hostname httpd id ifconfig ip kill less ln ls md5sum mkdir mknod mktemp more
   mount mv nc netstat nproc nslookup od paste ping ping6 printenv printf ps pwd readlink realpath rm rmdir route sed seq
   setsid sh sha256sum sleep sort stat stty su sync tail tar tee telnet test time timeout top touch tr traceroute true
   tty umount uname uniq unshare uptime usleep vi wc wget which whoami xargs yes`
-  .trim()
-  .split(/\s+/);
+    .trim()
+    .split(/\s+/);
 
 /**
  * A busybox root file system from Debian's busybox-static, laid out as the official image.
@@ -221,7 +231,11 @@ export async function busyboxImage(config: ProcessDefaults = {}, binary?: string
   return imageOf({
     layers: [await layerOf(busyboxEntries(binary))],
     platform: { os: 'linux', architecture: HOST_ARCHITECTURE },
-    config: { Cmd: ['sh'], Env: ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'], ...config },
+    config: {
+      Cmd: ['sh'],
+      Env: ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'],
+      ...config,
+    },
   });
 }
 
@@ -235,7 +249,7 @@ export function zstdStored(bytes: Buffer): Buffer {
   const header = Buffer.from([0x28, 0xb5, 0x2f, 0xfd, 0xc0, 7 << 3]);
   const size = Buffer.alloc(8);
   size.writeBigUInt64LE(BigInt(bytes.byteLength));
-  const parts = [header, size];
+  const parts: Uint8Array[] = [header, size];
   for (let at = 0; at === 0 || at < bytes.byteLength; at += blockSize) {
     const block = bytes.subarray(at, at + blockSize);
     const isLast = at + blockSize >= bytes.byteLength ? 1 : 0;
