@@ -1,0 +1,124 @@
+import type { Session } from '../engine/index.ts';
+import type { Context, Output, SignalName } from './context.ts';
+import { detachWatcher } from './detach-keys.ts';
+
+export interface AttachHow {
+  readonly tty: boolean;
+  readonly stdin: boolean;
+  readonly stdout: boolean;
+  readonly stderr: boolean;
+  /** Bytes that end the session and leave the container running. */
+  readonly detachKeys: Uint8Array;
+  /** Signals that come to the command go on to the container. */
+  readonly forward?: (signal: SignalName) => Promise<void>;
+}
+
+export type AttachEnd =
+  | { readonly type: 'exited'; readonly exitCode: number }
+  | { readonly type: 'detached' }
+  /** The command itself is to end, with this exit code; the container goes on. */
+  | { readonly type: 'aborted'; readonly exitCode: number };
+
+const FORWARDED: readonly SignalName[] = ['SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGTERM', 'SIGUSR1', 'SIGUSR2'];
+/** What ends the command where nothing is forwarded, and with which exit code. */
+const ENDING: Readonly<Partial<Record<SignalName, number>>> = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 };
+const PATIENCE = 3;
+
+/**
+ * Joins the command's stdio to a container's until the container ends, the user types the detach keys, or the command is
+ * told to end. The terminal is back as it was in every case.
+ */
+export async function attachSession(context: Context, session: Session, how: AttachHow): Promise<AttachEnd> {
+  const { promise: told, resolve: tell } = deferred<AttachEnd>();
+  const undo: (() => void)[] = [];
+  session.onOutput((stream, chunk) => {
+    if (stream === 'stdout' ? how.stdout : how.stderr)
+      write(stream === 'stdout' ? context.stdout : context.stderr, chunk, session);
+  });
+  if (how.stdin) undo.push(pumpStdin(context, session, { how, tell }));
+  if (how.tty) undo.push(followSize(context, session));
+  undo.push(watchSignals(context, how, tell));
+  try {
+    return await Promise.race([told, ended(session)]);
+  } finally {
+    for (const step of undo.reverse()) step();
+    session.close();
+  }
+}
+
+async function ended(session: Session): Promise<AttachEnd> {
+  const { exitCode } = await session.exited;
+  return { type: 'exited', exitCode };
+}
+
+function write(output: Output, chunk: Uint8Array, session: Session): void {
+  if (output.write(chunk)) return;
+  session.pause();
+  output.once('drain', () => session.resume());
+}
+
+function pumpStdin(
+  context: Context,
+  session: Session,
+  { how, tell }: { how: AttachHow; tell: (end: AttachEnd) => void },
+): () => void {
+  const { stdin } = context;
+  const raw = how.tty && stdin.isTTY === true;
+  const watch = raw ? detachWatcher(how.detachKeys) : undefined;
+  const onData = (chunk: Uint8Array): void => {
+    const { send, detached } = watch?.(chunk) ?? { send: chunk, detached: false };
+    if (send.length > 0 && !session.writeStdin(send)) stdin.pause();
+    if (detached) tell({ type: 'detached' });
+  };
+  const onEnd = (): void => session.endStdin();
+  if (raw) stdin.setRawMode?.(true);
+  session.onDrain(() => stdin.resume());
+  stdin.on('data', onData);
+  stdin.on('end', onEnd);
+  // A terminal that is gone reads as an error: the container learns it as the end of its input.
+  stdin.on('error', onEnd);
+  return () => {
+    stdin.removeListener('data', onData);
+    stdin.removeListener('end', onEnd);
+    if (raw) stdin.setRawMode?.(false);
+    stdin.pause();
+    stdin.unref?.();
+  };
+}
+
+function followSize(context: Context, session: Session): () => void {
+  const tellSize = (): void => {
+    const { rows, columns } = context.stdout;
+    if (rows !== undefined && columns !== undefined) session.resize(rows, columns);
+  };
+  tellSize();
+  return context.onSignal(['SIGWINCH'], tellSize);
+}
+
+function watchSignals(context: Context, how: AttachHow, tell: (end: AttachEnd) => void): () => void {
+  let count = 0;
+  const { forward } = how;
+  if (forward === undefined) {
+    return context.onSignal(['SIGHUP', 'SIGINT', 'SIGTERM'], (name) =>
+      tell({ type: 'aborted', exitCode: ENDING[name] ?? 1 }),
+    );
+  }
+  return context.onSignal(FORWARDED, (name) => {
+    if (name === 'SIGINT' || name === 'SIGTERM') count += 1;
+    if (count >= PATIENCE) {
+      context.stderr.write('got 3 SIGTERM/SIGINTs, forcefully exiting\n');
+      tell({ type: 'aborted', exitCode: 1 });
+      return;
+    }
+    // A container that has just ended cannot be signalled, and need not be.
+    forward(name).catch(() => {});
+  });
+}
+
+function deferred<T>(): { promise: Promise<T>; resolve: (value: T) => void } {
+  let resolve: (value: T) => void = () => {};
+  const promise = new Promise<T>((done) => {
+    resolve = done;
+  });
+  return { promise, resolve };
+}

@@ -1,0 +1,80 @@
+import type { Command } from './command.ts';
+
+/**
+ * The command table: a name (or two words) and what loads it. A command's own module is loaded only when it is called:
+ * loading all of them would cost every start some milliseconds.
+ */
+interface Entry {
+  /** For the list in `tinyrun --help`; aliases have none. */
+  readonly summary?: string;
+  readonly load: () => Promise<Command>;
+}
+
+const run = async (): Promise<Command> => (await import('./commands/run.ts')).run;
+const create = async (): Promise<Command> => (await import('./commands/create.ts')).create;
+const start = async (): Promise<Command> => (await import('./commands/start.ts')).start;
+const ps = async (): Promise<Command> => (await import('./commands/ps.ts')).ps;
+const logs = async (): Promise<Command> => (await import('./commands/logs.ts')).logs;
+const stop = async (): Promise<Command> => (await import('./commands/stop.ts')).stop;
+const kill = async (): Promise<Command> => (await import('./commands/kill.ts')).kill;
+const rm = async (): Promise<Command> => (await import('./commands/rm.ts')).rm;
+const wait = async (): Promise<Command> => (await import('./commands/wait.ts')).wait;
+const attach = async (): Promise<Command> => (await import('./commands/attach.ts')).attach;
+const inspect = async (): Promise<Command> => (await import('./commands/inspect.ts')).inspect;
+const images = async (): Promise<Command> => (await import('./commands/images.ts')).images;
+const rmi = async (): Promise<Command> => (await import('./commands/rmi.ts')).rmi;
+const pull = async (): Promise<Command> => (await import('./commands/pull.ts')).pull;
+const version = async (): Promise<Command> => (await import('./commands/version.ts')).version;
+const info = async (): Promise<Command> => (await import('./commands/info.ts')).info;
+const reset = async (): Promise<Command> => (await import('./commands/system-reset.ts')).systemReset;
+
+export const COMMANDS: Readonly<Record<string, Entry>> = {
+  run: { summary: 'Create and run a new container from an image', load: run },
+  create: { summary: 'Create a new container', load: create },
+  start: { summary: 'Start one or more stopped containers', load: start },
+  ps: { summary: 'List containers', load: ps },
+  logs: { summary: 'Fetch the logs of a container', load: logs },
+  attach: { summary: 'Attach local standard streams to a running container', load: attach },
+  stop: { summary: 'Stop one or more running containers', load: stop },
+  kill: { summary: 'Kill one or more running containers', load: kill },
+  wait: { summary: 'Block until containers stop, then print their exit codes', load: wait },
+  rm: { summary: 'Remove one or more containers', load: rm },
+  inspect: { summary: 'Return low-level information on containers and images', load: inspect },
+  pull: { summary: 'Download an image from a registry', load: pull },
+  images: { summary: 'List images', load: images },
+  rmi: { summary: 'Remove one or more images', load: rmi },
+  info: { summary: 'Display information about this store and machine', load: info },
+  version: { summary: 'Show the version', load: version },
+  'system reset': { summary: 'Remove all containers, images and networks of this store', load: reset },
+  'system info': { load: info },
+  'container run': { load: run },
+  'container create': { load: create },
+  'container start': { load: start },
+  'container ls': { load: ps },
+  'container list': { load: ps },
+  'container ps': { load: ps },
+  'container logs': { load: logs },
+  'container attach': { load: attach },
+  'container stop': { load: stop },
+  'container kill': { load: kill },
+  'container wait': { load: wait },
+  'container rm': { load: rm },
+  'container remove': { load: rm },
+  'container inspect': { load: async () => (await import('./commands/inspect.ts')).inspectContainer },
+  'image ls': { load: images },
+  'image list': { load: images },
+  'image pull': { load: pull },
+  'image rm': { load: rmi },
+  'image remove': { load: rmi },
+  'image inspect': { load: async () => (await import('./commands/inspect.ts')).inspectImage },
+};
+
+/** First words that are no commands themselves. */
+export const GROUPS: readonly string[] = ['container', 'image', 'system'];
+
+/** @param name a key of COMMANDS @throws Error for any other */
+export async function loadCommand(name: string): Promise<Command> {
+  const entry = COMMANDS[name];
+  if (entry === undefined) throw new Error(`no command "${name}"`);
+  return { ...(await entry.load()), name };
+}

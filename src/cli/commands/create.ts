@@ -1,0 +1,25 @@
+import type { Command } from '../command.ts';
+import { createFromFlags, parsePullPolicy, writeCidFile } from '../create-container.ts';
+import { CREATE_FLAGS } from '../create-flags.ts';
+import { pullReporter } from '../pull-reporter.ts';
+
+export const create: Command = {
+  name: 'create',
+  summary: 'Create a new container',
+  usage: '[OPTIONS] IMAGE [COMMAND] [ARG...]',
+  options: CREATE_FLAGS,
+  operands: { min: 1 },
+  interspersed: false,
+  errorExit: 125,
+  async run({ context, parsed, engine }) {
+    const policy = parsed.one('pull', parsePullPolicy) ?? 'missing';
+    const { options, cidFile } = createFromFlags(parsed, context, 'created');
+    const { record } = await (await engine()).create(options, {
+      pull: policy,
+      ...pullReporter(context, { quiet: parsed.bool('quiet') }),
+    });
+    if (cidFile !== undefined) writeCidFile(cidFile, record.id);
+    context.stdout.write(`${record.id}\n`);
+    return 0;
+  },
+};

@@ -1,0 +1,58 @@
+import { attachSession } from '../attach-session.ts';
+import type { Command } from '../command.ts';
+import { createFromFlags, parsePullPolicy, writeCidFile } from '../create-container.ts';
+import { CREATE_FLAGS } from '../create-flags.ts';
+import { DEFAULT_DETACH_KEYS, parseDetachKeys } from '../detach-keys.ts';
+
+export const run: Command = {
+  name: 'run',
+  summary: 'Create and run a new container from an image',
+  usage: '[OPTIONS] IMAGE [COMMAND] [ARG...]',
+  options: [
+    ...CREATE_FLAGS,
+    { long: 'detach', short: 'd', type: 'bool', help: 'Run container in background and print container ID' },
+    { long: 'detach-keys', type: 'string', help: 'Override the key sequence for detaching a container' },
+    { long: 'sig-proxy', type: 'bool', default: true, help: 'Proxy received signals to the process' },
+  ],
+  operands: { min: 1 },
+  interspersed: false,
+  errorExit: 125,
+  async run({ context, parsed, engine: open }) {
+    const detach = parsed.bool('detach');
+    const keys = parsed.one('detach-keys', parseDetachKeys) ?? parseDetachKeys(DEFAULT_DETACH_KEYS);
+    const policy = parsed.one('pull', parsePullPolicy) ?? 'missing';
+    const { options, cidFile } = createFromFlags(parsed, context, detach ? 'detached' : 'attached');
+    const engine = await open();
+    const created = await engine.create(options, {
+      pull: policy,
+      ...(await pullOutput(parsed.bool('quiet'))),
+    });
+    if (cidFile !== undefined) writeCidFile(cidFile, created.record.id);
+    const { rows, columns } = options.tty ? context.stdout : {};
+    const { session, record } = await engine.startCreated(created, {
+      stdio: detach ? 'detached' : 'attach',
+      ...(rows === undefined || columns === undefined ? {} : { size: { rows, columns } }),
+      onWarning: (line) => context.stderr.write(`WARNING: ${line}\n`),
+    });
+    if (detach) {
+      session.close();
+      context.stdout.write(`${record.id}\n`);
+      return 0;
+    }
+    const forward = parsed.bool('sig-proxy', true) && !options.tty;
+    const end = await attachSession(context, session, {
+      tty: options.tty,
+      stdin: options.attach.includes('stdin'),
+      stdout: options.attach.includes('stdout'),
+      stderr: options.attach.includes('stderr'),
+      detachKeys: keys,
+      ...(forward ? { forward: (signal) => engine.kill(record.id, signal) } : {}),
+    });
+    return end.type === 'detached' ? 0 : end.exitCode;
+
+    async function pullOutput(quiet: boolean): Promise<Parameters<typeof engine.create>[1]> {
+      const { pullReporter } = await import('../pull-reporter.ts');
+      return pullReporter(context, { quiet });
+    }
+  },
+};

@@ -1,0 +1,100 @@
+import type { ContainerSummary } from '../engine/index.ts';
+import { ago, humanDuration } from './duration.ts';
+import { displayPorts } from './published-ports.ts';
+import { ellipsis } from './table.ts';
+
+export const CONTAINER_COLUMNS = {
+  headings: {
+    ID: 'CONTAINER ID',
+    Names: 'NAMES',
+    Image: 'IMAGE',
+    Command: 'COMMAND',
+    CreatedAt: 'CREATED AT',
+    RunningFor: 'CREATED',
+    Ports: 'PORTS',
+    State: 'STATE',
+    Status: 'STATUS',
+    Size: 'SIZE',
+    Labels: 'LABELS',
+    Mounts: 'MOUNTS',
+    LocalVolumes: 'LOCAL VOLUMES',
+    Networks: 'NETWORKS',
+    Platform: 'PLATFORM',
+    HealthStatus: 'HEALTH',
+  },
+  table: '{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}',
+} as const;
+
+type Fields = Readonly<Record<keyof (typeof CONTAINER_COLUMNS)['headings'], string>>;
+
+const COMMAND_WIDTH = 20;
+
+/** What `ps` shows of a container, by Docker's field names. */
+export function containerColumns(how: {
+  readonly now: number;
+  readonly truncate: boolean;
+}): (container: ContainerSummary) => Fields {
+  return (container) => {
+    const { record } = container;
+    const command = JSON.stringify(
+      how.truncate ? ellipsis(record.args.join(' '), COMMAND_WIDTH) : record.args.join(' '),
+    );
+    return {
+      ID: how.truncate ? record.id.slice(0, 12) : record.id,
+      Names: record.name,
+      Image: record.options.image,
+      Command: command,
+      CreatedAt: createdAt(record.created),
+      RunningFor: ago(record.created, how.now),
+      Ports: displayPorts(container.network?.ports ?? {}),
+      State: container.status,
+      Status: statusText(container, how.now),
+      Size: '0B',
+      Labels: labelsText({ ...record.image.config.Labels, ...record.options.labels }),
+      Mounts: record.options.mounts
+        .map((mount) => (mount.type === 'bind' ? mount.source : mount.target))
+        .join(','),
+      LocalVolumes: '0',
+      Networks: networkName(container),
+      Platform: platformText(record.image.platform),
+      HealthStatus: '',
+    };
+  };
+}
+
+/** `Up 3 minutes`, `Exited (0) 2 hours ago`, `Created`. */
+export function statusText({ status, state }: ContainerSummary, now: number): string {
+  switch (status) {
+    case 'running':
+      return `Up ${humanDuration(now - Date.parse(state?.startedAt ?? ''))}`;
+    case 'exited':
+      return `Exited (${state?.exitCode ?? 0})${state?.finishedAt === undefined ? '' : ` ${ago(state.finishedAt, now)}`}`;
+    case 'removing':
+      return 'Removal In Progress';
+    default:
+      return status.charAt(0).toUpperCase() + status.slice(1);
+  }
+}
+
+/** Go's default form of a time, in UTC. */
+function createdAt(time: string): string {
+  return `${time.slice(0, 10)} ${time.slice(11, 19)} +0000 UTC`;
+}
+
+function labelsText(labels: Readonly<Record<string, string>>): string {
+  return Object.entries(labels)
+    .map(([key, value]) => `${key}=${value}`)
+    .sort()
+    .join(',');
+}
+
+function platformText(platform: { os: string; architecture: string; variant?: string }): string {
+  return [platform.os, platform.architecture, platform.variant]
+    .filter((part) => part !== undefined)
+    .join('/');
+}
+
+function networkName({ record }: ContainerSummary): string {
+  const { mode } = record.options.network;
+  return mode.type === 'bridge' ? mode.network : mode.type === 'container' ? '' : mode.type;
+}

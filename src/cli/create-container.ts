@@ -1,0 +1,58 @@
+import { closeSync, existsSync, openSync, writeFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import type { CreateOptions, PullPolicy } from '../engine/index.ts';
+import { TinyrunError } from '../errors.ts';
+import type { Context } from './context.ts';
+import { createOptionsOf } from './create-options.ts';
+import { FlagError, type Parsed } from './parse.ts';
+
+/**
+ * The flags of `run` and `create`, checked against the command's own stdio.
+ * @param mode `detached`: `run -d`; `created`: nothing is joined to it now, so what stdin is does not matter
+ */
+export function createFromFlags(
+  parsed: Parsed,
+  context: Context,
+  mode: 'attached' | 'detached' | 'created',
+): { options: CreateOptions; cidFile?: string } {
+  const given = createOptionsOf(parsed, context);
+  if (mode === 'detached' && given.attach.length > 0) {
+    throw new FlagError('conflicting options: cannot specify both --attach and --detach');
+  }
+  const options = { ...given, attach: mode === 'detached' ? [] : streamsOf(given) };
+  if (
+    mode === 'attached' &&
+    options.tty &&
+    options.attach.includes('stdin') &&
+    context.stdin.isTTY !== true
+  ) {
+    throw new TinyrunError('invalid', 'the input device is not a TTY');
+  }
+  const file = parsed.string('cidfile');
+  if (file === undefined || file === '') return { options };
+  const cidFile = resolve(context.cwd, file);
+  if (existsSync(cidFile)) {
+    throw new TinyrunError(
+      'conflict',
+      `container ID file found, make sure the other container isn't running or delete ${file}`,
+    );
+  }
+  // Now, not when there is a container: a directory that cannot be written to must not cost one.
+  closeSync(openSync(cidFile, 'wx', 0o644));
+  return { options, cidFile };
+}
+
+/** Which streams are joined where `-a` does not say: output always, input with `-i`. */
+function streamsOf(options: CreateOptions): CreateOptions['attach'] {
+  if (options.attach.length > 0) return options.attach;
+  return options.openStdin ? ['stdin', 'stdout', 'stderr'] : ['stdout', 'stderr'];
+}
+
+export function writeCidFile(path: string, id: string): void {
+  writeFileSync(path, id);
+}
+
+export function parsePullPolicy(text: string): PullPolicy {
+  if (text === 'always' || text === 'missing' || text === 'never') return text;
+  throw new Error(`invalid pull option: '${text}': must be one of "always", "missing" or "never"`);
+}

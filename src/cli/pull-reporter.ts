@@ -1,0 +1,22 @@
+import type { CreateHow } from '../engine/index.ts';
+import type { Context } from './context.ts';
+
+/** Shows on stderr what `run` and `create` pull: stdout is the container's. */
+export function pullReporter(context: Context, how: { readonly quiet: boolean }): CreateHow {
+  let progress: Promise<import('./progress.ts').Progress> | undefined;
+  return {
+    get signal() {
+      return context.signal;
+    },
+    onMissing: (name) => {
+      context.stderr.write(`Unable to find image '${name}' locally\n`);
+    },
+    onPullEvent: (event) => {
+      // Loaded with the first event; those that come meanwhile wait for it in order.
+      progress ??= import('./progress.ts').then(({ openProgress }) =>
+        openProgress(context.stderr, { quiet: how.quiet, now: context.now }),
+      );
+      void progress.then((shown) => shown.event(event));
+    },
+  };
+}

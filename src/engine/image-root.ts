@@ -1,0 +1,40 @@
+import { errorCode } from '../errors.ts';
+import type { Account } from '../runtime/account.ts';
+import { resolveAccount } from '../runtime/account.ts';
+
+/** Larger passwd and group files are refused, not read: an image must not fill our memory (CVE-2024-3727 and kin). */
+const LARGEST_ACCOUNT_FILE = 1024 * 1024;
+
+/** The container's root as it will be, for reading: its own changes on top, then the layers. */
+export interface ImageRoot {
+  readonly directories: readonly string[];
+}
+
+/**
+ * The account of `user[:group]` by the files of the image, which are opened only if they are needed and never followed out
+ * of its root.
+ * @throws TinyrunError `invalid` for a user or group that is not there
+ */
+export async function accountIn(
+  root: ImageRoot,
+  user: string | undefined,
+  groupAdd: readonly string[],
+): Promise<Account> {
+  const { closeFd, openRoot, readInRoot } = await import('../native/syscalls.ts');
+  let fd: number | undefined;
+  const read = (path: string): string | undefined => {
+    fd ??= openRoot(root.directories);
+    try {
+      return Buffer.from(readInRoot(fd, path, LARGEST_ACCOUNT_FILE)).toString('utf8');
+    } catch (error) {
+      // No such file, or none that can hold accounts: the same as in an image without one.
+      if (['ENOENT', 'ENOTDIR', 'ELOOP'].includes(errorCode(error) ?? '')) return undefined;
+      throw error;
+    }
+  };
+  try {
+    return resolveAccount(read, user, groupAdd);
+  } finally {
+    if (fd !== undefined) closeFd(fd);
+  }
+}

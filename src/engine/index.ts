@@ -1,0 +1,144 @@
+/**
+ * The engine: pulls images, runs containers, in this process. Everything else (the command line, later the API) is a
+ * front end of it.
+ */
+import { DEFAULT_ROOTS, pathsOf } from '../disk/paths.ts';
+import type { RemovedImage } from '../image/store.ts';
+import type { StoredImage } from '../image/stored-image.ts';
+import type { Session } from '../native/launch.ts';
+import { useNativeDirectory } from '../native/library.ts';
+import type { Container, ContainerRecord } from './containers.ts';
+import type { Core, EngineOptions } from './core.ts';
+import type { Created, CreateHow } from './create.ts';
+import type { Inspection } from './inspect.ts';
+import type { ContainerSummary } from './list.ts';
+import type { LogEntry, LogsHow } from './logs.ts';
+import type { CreateOptions } from './options.ts';
+import type { Pulled, PullHow } from './pull.ts';
+import type { Started, StartHow } from './start.ts';
+import type { StopHow } from './stop.ts';
+
+export type { ErrorKind } from '../errors.ts';
+export { TinyrunError } from '../errors.ts';
+export type { PullEvent } from '../image/pull-events.ts';
+export type { RemovedImage } from '../image/store.ts';
+export type { StoredImage } from '../image/stored-image.ts';
+export type { ExitRecord, Session } from '../native/launch.ts';
+export type { Digest } from '../oci/digest.ts';
+export type { Platform } from '../oci/image-spec.ts';
+export type { Container, ContainerRecord, StateRecord, Status } from './containers.ts';
+export type { EngineOptions } from './core.ts';
+export type { Created, CreateHow, PullPolicy } from './create.ts';
+export type { Inspection } from './inspect.ts';
+export type { ContainerSummary } from './list.ts';
+export type { LogEntry, LogsHow } from './logs.ts';
+export type {
+  CreateOptions,
+  DeviceRequest,
+  Limits,
+  MountRequest,
+  NetworkRequest,
+  PortRequest,
+  SecurityOption,
+} from './options.ts';
+export type { Pulled, PullHow } from './pull.ts';
+export type { Started, StartHow } from './start.ts';
+export type { StopHow } from './stop.ts';
+
+/** Containers are named by name, id, or the beginning of an id; every method throws TinyrunError. */
+export interface Engine {
+  create(options: CreateOptions, how?: CreateHow): Promise<Created>;
+  start(container: string, how: StartHow): Promise<Started>;
+  /** Starts what `create` has just returned, without reading it again. */
+  startCreated(created: Created, how: StartHow): Promise<Started>;
+  /** All containers, newest first. */
+  list(): Promise<ContainerSummary[]>;
+  find(container: string): Promise<Container>;
+  attach(container: string): Promise<{ container: Container; session: Session }>;
+  stop(container: string, how?: StopHow): Promise<void>;
+  /** @param signal name or number; default SIGKILL */
+  kill(container: string, signal?: string): Promise<void>;
+  /** @returns what deletes the container's files, to be called after the reply */
+  remove(
+    container: string,
+    how?: { readonly force?: boolean },
+  ): Promise<{ record: ContainerRecord; finish: () => Promise<void> }>;
+  /** The exit code, once it has ended. */
+  wait(container: string): Promise<number>;
+  logs(container: string, how?: LogsHow): AsyncGenerator<LogEntry>;
+  inspect(container: string): Promise<Inspection>;
+  images(): Promise<StoredImage[]>;
+  inspectImage(image: string): Promise<Inspection | undefined>;
+  removeImage(image: string, how?: { readonly force?: boolean }): Promise<RemovedImage>;
+  pull(image: string, how?: PullHow): Promise<Pulled>;
+  /** Clears away what killed monitors and commands left. */
+  recover(): Promise<void>;
+  /** Removes everything of this store. */
+  reset(): Promise<void>;
+  /** `1`, `2`, or empty where there are no cgroups. */
+  cgroupVersion(): Promise<string>;
+  readonly root: string;
+  readonly runRoot: string;
+}
+
+/** Opens an engine on a store. Does no I/O; a second engine on another root is independent of the first. */
+export function openEngine(options: EngineOptions = {}): Engine {
+  const core = coreOf(options);
+  return {
+    root: core.paths.root,
+    runRoot: core.paths.runRoot,
+    create: async (what, how) => (await import('./create.ts')).createContainer(core, what, how),
+    start: async (text, how) => (await import('./start.ts')).startContainer(core, text, how),
+    startCreated: async ({ record, image }, how) =>
+      (await import('./start.ts')).startRecord(core, record, { ...how, image }),
+    list: async () => (await import('./list.ts')).summarize(core),
+    find: async (text) => (await import('./query.ts')).findContainer(core, text),
+    attach: async (text) => (await import('./attach.ts')).attachContainer(core, text),
+    stop: async (text, how) => (await import('./stop.ts')).stopContainer(core, text, how),
+    kill: async (text, signal) => (await import('./stop.ts')).killContainer(core, text, signal),
+    remove: async (text, how) => (await import('./remove.ts')).removeContainer(core, text, how),
+    wait: async (text) => (await import('./wait.ts')).waitContainer(core, text),
+    logs: (text, how) => logsOf(core, text, how),
+    inspect: async (text) => (await import('./inspect.ts')).inspectContainer(core, text),
+    images: async () => (await import('./images.ts')).listImages(core),
+    inspectImage: async (text) => (await import('./inspect.ts')).inspectImage(core, text),
+    removeImage: async (text, how) => (await import('./images.ts')).removeImage(core, text, how),
+    pull: async (text, how) => (await import('./pull.ts')).pullImage(core, text, how),
+    recover: async () => (await import('./recover.ts')).recoverAll(core),
+    cgroupVersion: async () =>
+      (await import('../cgroups/host.ts')).hostCgroups().version.replace(/v|none/, ''),
+    reset: async () => (await import('./reset.ts')).resetStore(core),
+  };
+}
+
+async function* logsOf(core: Core, text: string, how: LogsHow | undefined): AsyncGenerator<LogEntry> {
+  yield* (await import('./logs.ts')).readLogs(core, text, how);
+}
+
+function coreOf(options: EngineOptions): Core {
+  if (options.nativeDirectory !== undefined) useNativeDirectory(options.nativeDirectory);
+  const paths = pathsOf({
+    root: options.root ?? DEFAULT_ROOTS.root,
+    runRoot: options.runRoot ?? DEFAULT_ROOTS.runRoot,
+  });
+  let store: ReturnType<Core['store']> | undefined;
+  let networks: ReturnType<Core['networks']> | undefined;
+  return {
+    paths,
+    env: options.env ?? {},
+    arch: process.arch === 'arm64' ? 'arm64' : 'x64',
+    phase: options.onPhase ?? (() => {}),
+    ...(options.onPlan === undefined ? {} : { showPlan: options.onPlan }),
+    store: () => {
+      store ??= import('../image/store.ts').then(({ openStore }) => openStore(paths));
+      return store;
+    },
+    networks: () => {
+      networks ??= Promise.all([import('../network/networks.ts'), import('../network/host.ts')]).then(
+        ([{ openNetworks }, { systemHost }]) => openNetworks(paths, systemHost()),
+      );
+      return networks;
+    },
+    lockIsHeld: async () => (await import('../native/syscalls.ts')).lockIsHeld,
+  };
+}

@@ -1,0 +1,182 @@
+import type { StoredImage } from '../image/stored-image.ts';
+import type { Spec } from '../oci/runtime-spec.ts';
+import { familiarName, parseReference } from '../registry/reference.ts';
+import { NEVER } from './clock.ts';
+import type { Container } from './containers.ts';
+import type { Core } from './core.ts';
+import { hostConfigOf } from './inspect-host-config.ts';
+import { type NetworkFacts, readSettings } from './network-facts.ts';
+import { findContainer } from './query.ts';
+
+export type Inspection = Readonly<Record<string, unknown>>;
+
+/** A container as Docker's `inspect` shows it, as far as the facts exist. @throws TinyrunError `not_found` */
+export async function inspectContainer(core: Core, text: string): Promise<Inspection> {
+  const container = await findContainer(core, text);
+  const { id, record, status } = container;
+  const { options, image } = record;
+  const spec = await specOf(core, id);
+  const network = status === 'running' ? readSettings(core.paths, id) : undefined;
+  const env = spec?.process.env ?? [...(image.config.Env ?? []), ...options.env];
+  return {
+    Id: id,
+    Created: record.created,
+    Path: record.args[0] ?? '',
+    Args: record.args.slice(1),
+    State: stateOf(container),
+    Image: image.id,
+    ResolvConfPath: core.paths.etcFile(id, 'resolv.conf'),
+    HostnamePath: core.paths.etcFile(id, 'hostname'),
+    HostsPath: core.paths.etcFile(id, 'hosts'),
+    LogPath: options.logDriver === 'none' ? '' : core.paths.log(id),
+    Name: `/${record.name}`,
+    RestartCount: 0,
+    Driver: 'overlay',
+    Platform: image.platform.os,
+    MountLabel: '',
+    ProcessLabel: '',
+    AppArmorProfile: '',
+    ExecIDs: null,
+    HostConfig: hostConfigOf(options),
+    GraphDriver: {
+      Name: 'overlay',
+      Data: {
+        UpperDir: core.paths.upper(id),
+        WorkDir: core.paths.work(id),
+        MergedDir: core.paths.rootfs(id),
+      },
+    },
+    Mounts: mountsOf(container),
+    Config: configOf(container, env),
+    NetworkSettings: networkOf(network),
+  };
+}
+
+/** An image as Docker's `image inspect` shows it; undefined where there is none. */
+export async function inspectImage(core: Core, text: string): Promise<Inspection | undefined> {
+  const store = await core.store();
+  const image = store.resolve(text);
+  if (image === undefined) return undefined;
+  const { config } = image;
+  return {
+    Id: image.id,
+    RepoTags: image.references.map(familiar),
+    RepoDigests: image.repoDigests.map(familiar),
+    Created: image.created ?? '',
+    Author: config.author ?? '',
+    Architecture: config.architecture,
+    ...(config.variant === undefined ? {} : { Variant: config.variant }),
+    Os: config.os,
+    Size: image.size,
+    Config: { ...config.config },
+    GraphDriver: { Name: 'overlay', Data: lowerOf(store.lowerDirs(image)) },
+    RootFS: { Type: 'layers', Layers: config.rootfs.diff_ids },
+    Metadata: { LastTagTime: NEVER },
+    Descriptor: descriptorOf(image),
+  };
+}
+
+function stateOf({ state, status }: Container): Inspection {
+  const running = status === 'running';
+  return {
+    Status: status,
+    Running: running,
+    Paused: false,
+    Restarting: false,
+    OOMKilled: state?.oomKilled ?? false,
+    Dead: status === 'dead',
+    Pid: running ? (state?.pid ?? 0) : 0,
+    ExitCode: running ? 0 : (state?.exitCode ?? 0),
+    Error: state?.error ?? '',
+    StartedAt: state?.startedAt ?? NEVER,
+    FinishedAt: running ? NEVER : (state?.finishedAt ?? NEVER),
+  };
+}
+
+function configOf({ id, record }: Container, env: readonly string[]): Inspection {
+  const { options, image } = record;
+  const defaults = image.config;
+  return {
+    Hostname: options.hostname ?? (options.network.mode.type === 'host' ? '' : id.slice(0, 12)),
+    Domainname: options.domainname ?? '',
+    User: options.user ?? defaults.User ?? '',
+    AttachStdin: options.attach.includes('stdin'),
+    AttachStdout: options.attach.includes('stdout'),
+    AttachStderr: options.attach.includes('stderr'),
+    ...optional('ExposedPorts', exposedOf(options.network.expose, defaults.ExposedPorts)),
+    Tty: options.tty,
+    OpenStdin: options.openStdin,
+    StdinOnce: options.openStdin,
+    Env: env,
+    Cmd:
+      options.command.length > 0
+        ? options.command
+        : options.entrypoint === undefined
+          ? (defaults.Cmd ?? null)
+          : null,
+    ...optional('Healthcheck', defaults.Healthcheck),
+    Image: options.image,
+    Volumes: defaults.Volumes ?? null,
+    WorkingDir: options.workingDir ?? defaults.WorkingDir ?? '',
+    Entrypoint: options.entrypoint ?? defaults.Entrypoint ?? null,
+    Labels: { ...defaults.Labels, ...options.labels },
+    ...optional('StopSignal', options.stopSignal ?? defaults.StopSignal),
+    ...optional('StopTimeout', options.stopTimeout),
+  };
+}
+
+function exposedOf(
+  given: readonly string[],
+  defaults: Readonly<Record<string, object>> | undefined,
+): Record<string, object> | undefined {
+  const all = { ...defaults, ...Object.fromEntries(given.map((port) => [port, {}])) };
+  return Object.keys(all).length === 0 ? undefined : all;
+}
+
+function mountsOf({ record }: Container): Inspection[] {
+  return record.options.mounts.map((mount) =>
+    mount.type === 'bind'
+      ? {
+          Type: 'bind',
+          Source: mount.source,
+          Destination: mount.target,
+          Mode: mount.options.join(','),
+          RW: !mount.readonly,
+          Propagation: mount.propagation ?? 'rprivate',
+        }
+      : {
+          Type: 'tmpfs',
+          Source: '',
+          Destination: mount.target,
+          Mode: mount.options.join(','),
+          RW: true,
+          Propagation: '',
+        },
+  );
+}
+
+function networkOf(facts: NetworkFacts | undefined): Inspection {
+  return { Ports: {}, Networks: {}, ...facts };
+}
+
+async function specOf(core: Core, id: string): Promise<Spec | undefined> {
+  const { readJson } = await import('../disk/atomic.ts');
+  return readJson(core.paths.config(id), (value) => value as Spec);
+}
+
+function lowerOf(directories: readonly string[]): Inspection {
+  const [top = '', ...below] = directories;
+  return below.length === 0 ? { UpperDir: top } : { UpperDir: top, LowerDir: below.join(':') };
+}
+
+function descriptorOf(image: StoredImage): Inspection {
+  return { mediaType: image.manifest.mediaType, digest: image.targetDigest };
+}
+
+function familiar(reference: string): string {
+  return familiarName(parseReference(reference));
+}
+
+function optional(key: string, value: unknown): Inspection {
+  return value === undefined ? {} : { [key]: value };
+}

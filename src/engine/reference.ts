@@ -1,0 +1,8 @@
+/** Names of images, for front ends: they do not reach below the engine. */
+export {
+  canonicalName,
+  familiarName,
+  parseReference,
+  type Reference,
+  withDefaultTag,
+} from '../registry/reference.ts';

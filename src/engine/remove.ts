@@ -1,0 +1,97 @@
+import { mkdirSync, renameSync } from 'node:fs';
+import type { Paths } from '../disk/paths.ts';
+import { errorCode, TinyrunError } from '../errors.ts';
+import type { Op } from '../native/plan.ts';
+import type { ContainerRecord } from './containers.ts';
+import type { Core } from './core.ts';
+import { releaseName } from './names.ts';
+import { findContainer } from './query.ts';
+
+export interface RemoveHow {
+  /** Kill it first where it runs. */
+  readonly force?: boolean;
+}
+
+/**
+ * Removes a container: from now on nobody finds it. Its files go when `finish` is called, after the reply.
+ * @throws TinyrunError `not_found`; `conflict` where it runs and `force` is not given, in Docker's words
+ */
+export async function removeContainer(
+  core: Core,
+  text: string,
+  how: RemoveHow = {},
+): Promise<{ record: ContainerRecord; finish: () => Promise<void> }> {
+  let container = await findContainer(core, text);
+  if (container.status === 'running') {
+    if (how.force !== true) {
+      throw new TinyrunError(
+        'conflict',
+        `cannot remove container "/${container.name}": container is running: stop the container before removing or force remove`,
+      );
+    }
+    const { killAndWait } = await import('./stop.ts');
+    await killAndWait(core, container);
+    container = { ...container, status: 'exited' };
+  }
+  const { waitForMonitor } = await import('./stop.ts');
+  await waitForMonitor(core, container.id);
+  const { recoverContainer } = await import('./recover.ts');
+  await recoverContainer(core, container.id);
+  discard(core.paths, container.id, container.name);
+  return { record: container.record, finish: () => emptyTrash(core, container.id) };
+}
+
+/** Gives the name back and moves the directory out of sight: two calls, after which the container is no more. */
+export function discard(paths: Paths, id: string, name: string): void {
+  releaseName(paths, name, id);
+  mkdirSync(paths.trash, { recursive: true, mode: 0o700 });
+  try {
+    renameSync(paths.container(id), trashOf(paths, id));
+  } catch (error) {
+    // With --rm the monitor may have been faster.
+    if (errorCode(error) !== 'ENOENT') throw error;
+  }
+}
+
+/** The same as ops of a launch plan, for --rm: it happens also when no command is left to do it. */
+export function discardOps(paths: Paths, id: string, name: string): { release: Op[]; cleanup: Op[] } {
+  return {
+    release: [
+      { op: 'unlink', path: paths.name(name), what: `give the name "${name}" back`, optional: true },
+      {
+        op: 'rename',
+        from: paths.container(id),
+        to: trashOf(paths, id),
+        what: 'remove the container',
+        optional: true,
+      },
+    ],
+    cleanup: [
+      {
+        op: 'removeTree',
+        path: trashOf(paths, id),
+        what: 'remove the files of the container',
+        optional: true,
+      },
+    ],
+  };
+}
+
+/** Deletes what was discarded: one container's files, or all. */
+export async function emptyTrash(core: Core, id?: string): Promise<void> {
+  const { removeTree } = await import('../native/syscalls.ts');
+  if (id !== undefined) {
+    removeTree(trashOf(core.paths, id));
+    return;
+  }
+  const { readdirSync } = await import('node:fs');
+  try {
+    for (const name of readdirSync(core.paths.trash)) removeTree(trashOf(core.paths, name));
+  } catch (error) {
+    if (errorCode(error) !== 'ENOENT') throw error;
+  }
+}
+
+function trashOf(paths: Paths, id: string): string {
+  return `${paths.trash}/${id}`;
+}

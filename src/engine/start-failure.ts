@@ -1,0 +1,71 @@
+import type { TinyrunError } from '../errors.ts';
+import type { LaunchError } from '../native/launch.ts';
+import type { LaunchPlan, Op } from '../native/plan.ts';
+import type { NetworkPlan } from '../network/networks.ts';
+import { needsRepair } from '../network/networks.ts';
+import { portConflict } from '../network/ports.ts';
+import { diagnose } from '../runtime/diagnose.ts';
+import { StartError } from '../runtime/start-error.ts';
+import type { ContainerRecord } from './containers.ts';
+import type { Core } from './core.ts';
+import type { Launchable } from './start-plan.ts';
+
+/** What may be tried instead of giving up: plan anew, or repair the network first. */
+export type NextStep = 'retry' | 'repair';
+
+export interface LaunchFailureFacts {
+  readonly error: LaunchError;
+  readonly record: ContainerRecord;
+  readonly launchable: Launchable;
+  readonly network: NetworkPlan;
+}
+
+/** Which op failed, and in what words a person is told; or what to try. */
+export async function explainFailure(
+  core: Core,
+  facts: LaunchFailureFacts,
+): Promise<TinyrunError | NextStep> {
+  const { error, launchable, network } = facts;
+  const { failure } = error;
+  const op = failedOp(launchable.plan, failure.phase, failure.opIndex);
+  if (op === undefined) return error;
+  const conflict = portConflict(op, failure.errno);
+  if (conflict !== undefined) return network.randomPorts ? 'retry' : conflict;
+  if (needsRepair(op, failure.errno)) return 'repair';
+  return op.op === 'exec' ? explainExec(core, facts, op) : error;
+}
+
+function failedOp(plan: LaunchPlan, phase: string, index: number): Op | undefined {
+  switch (phase) {
+    case 'prepare':
+    case 'child':
+    case 'connect':
+    case 'release':
+    case 'cleanup':
+      return plan[phase][index];
+    default:
+      return undefined;
+  }
+}
+
+async function explainExec(
+  core: Core,
+  { error, record, launchable }: LaunchFailureFacts,
+  op: Extract<Op, { op: 'exec' }>,
+): Promise<TinyrunError> {
+  const { closeFd, openRoot } = await import('../native/syscalls.ts');
+  const rootFd = openRoot(launchable.rootDirectories);
+  try {
+    const store = await core.store();
+    const { message, hint, exitCode } = diagnose({
+      rootFd,
+      argv0: record.args[0] ?? '',
+      path: op.paths[0] ?? '',
+      errno: error.failure.errno,
+      hostArch: store.host.architecture,
+    });
+    return new StartError(exitCode, message, { cause: error, ...(hint === undefined ? {} : { hint }) });
+  } finally {
+    closeFd(rootFd);
+  }
+}

@@ -1,0 +1,190 @@
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { hostCgroups } from '../cgroups/host.ts';
+import { resourcesOf } from '../cgroups/limits.ts';
+import { hostMachine } from '../cgroups/machine.ts';
+import { planCgroup } from '../cgroups/plan.ts';
+import { writeJson } from '../disk/atomic.ts';
+import { TinyrunError } from '../errors.ts';
+import { nativeDirectory } from '../native/library.ts';
+import type { LaunchPlan, Op } from '../native/plan.ts';
+import type { NetworkPlan } from '../network/networks.ts';
+import { ownCapabilities } from '../runtime/capabilities.ts';
+import { compile } from '../runtime/compile.ts';
+import { thermalThrottlePaths } from '../runtime/defaults.ts';
+import { hostDevices, resolveDevices } from '../runtime/devices.ts';
+import { limitsFromProc } from '../runtime/rlimits.ts';
+import { type SeccompFilter, seccompFor } from '../runtime/seccomp/seccomp.ts';
+import { cgroupsPathOf } from './cgroup-path.ts';
+import type { ContainerRecord } from './containers.ts';
+import type { Core } from './core.ts';
+import { accountIn } from './image-root.ts';
+import { logLimits } from './log-limits.ts';
+import { hostnameOf } from './network-plan.ts';
+import type { CreateOptions } from './options.ts';
+import { discardOps } from './remove.ts';
+import { containerCapabilities, containerSpec } from './spec.ts';
+import type { EtcFiles } from './spec-mounts.ts';
+import type { StartHow } from './start.ts';
+
+/** A plan, and what is needed to say why it failed. */
+export interface Launchable {
+  readonly plan: LaunchPlan;
+  /** The container's root for reading, top first. */
+  readonly rootDirectories: readonly string[];
+}
+
+export interface PlanFrom {
+  readonly network: NetworkPlan;
+  readonly how: StartHow;
+}
+
+/**
+ * Record, image, network and machine as config.json and launch plan.
+ * @throws TinyrunError for options that this image or this machine cannot satisfy
+ */
+export async function planLaunch(core: Core, record: ContainerRecord, from: PlanFrom): Promise<Launchable> {
+  const { paths } = core;
+  const { id, options } = record;
+  const store = await core.store();
+  const image = from.how.image ?? store.resolve(record.image.id);
+  if (image === undefined) {
+    throw new TinyrunError(
+      'not_found',
+      `Cannot start container "${record.name}": its image ${record.image.id} is gone`,
+    );
+  }
+  const lower = store.lowerDirs(image);
+  const rootDirectories = [paths.upper(id), ...lower];
+  const account = await accountIn(
+    { directories: isEmptyUpper(record, from.how) ? lower : rootDirectories },
+    options.user ?? image.config.config.User,
+    options.groupAdd,
+  );
+  core.phase('account');
+  const host = hostCgroups();
+  const { resources, warnings } = resourcesOf(options.limits, host, hostMachine());
+  for (const warning of warnings) from.how.onWarning?.(warning);
+  const cgroupsPath = cgroupsPathOf(paths, id, options.limits.cgroupParent);
+  makeMountSources(options);
+  const hostCapabilities = ownCapabilities(readFileSync('/proc/self/status', 'utf8'));
+  const filter = await filterOf(core, options, hostCapabilities);
+  const { devices, rules } = devicesOf(options);
+  core.phase('host facts');
+  const spec = containerSpec({
+    id,
+    image: image.config,
+    options,
+    account,
+    resources,
+    cgroupsPath,
+    rootfs: paths.rootfs(id),
+    etc: writeEtcFiles(core, record, from.network),
+    networkNamespace: from.network.namespace,
+    hostLimits: limitsFromProc(readFileSync('/proc/self/limits', 'utf8')),
+    ...(hostCapabilities === undefined ? {} : { hostCapabilities }),
+    devices,
+    deviceRules: rules,
+    ...(filter === undefined ? {} : { seccomp: filter.seccomp }),
+    defaultHostname: hostnameOf(core, record),
+    extraMaskedPaths: thermalThrottlePaths(possibleCpus(), existsSync),
+    ...consoleSizeOf(from.how),
+  });
+  // A power cut may lose it: every start writes it anew.
+  writeJson(paths.config(id), spec, { durable: false });
+  core.phase('spec');
+  const discard = options.remove ? discardOps(paths, id, record.name) : { release: [], cleanup: [] };
+  const plan = compile(spec, {
+    id,
+    paths: { statePath: paths.state(id), logPath: paths.log(id), attachSocket: paths.attachSocket(id) },
+    ...(options.logDriver === 'none' ? {} : { log: logLimits(options.logOptions) }),
+    overlay: { lower, upper: paths.upper(id), work: paths.work(id) },
+    cgroup: planCgroup(host, cgroupsPath, spec.linux.resources ?? {}),
+    network: from.network,
+    ...(filter === undefined ? {} : { seccompProgram: filter.program }),
+    openStdin: options.openStdin,
+    stdinOnce: options.openStdin && options.attach.includes('stdin'),
+    init: options.init,
+    extraPrepare: [],
+    extraRelease: [forgetNetwork(paths.networkSettings(id)), ...discard.release],
+    extraCleanup: discard.cleanup,
+  });
+  return { plan, rootDirectories };
+}
+
+/** A container that was made for this start has nothing of its own yet: one mount less to look into the image. */
+function isEmptyUpper(_record: ContainerRecord, how: StartHow): boolean {
+  return how.image !== undefined;
+}
+
+function consoleSizeOf({ size }: StartHow): { consoleSize?: { height: number; width: number } } {
+  return size === undefined ? {} : { consoleSize: { height: size.rows, width: size.columns } };
+}
+
+async function filterOf(
+  core: Core,
+  options: CreateOptions,
+  hostCapabilities: bigint | undefined,
+): Promise<SeccompFilter | undefined> {
+  return seccompFor({
+    capabilities: containerCapabilities(options, hostCapabilities),
+    arch: core.arch,
+    kernel: readFileSync('/proc/sys/kernel/osrelease', 'utf8').trim(),
+    securityOpt: options.securityOpt,
+    privileged: options.privileged,
+    programPath: core.paths.seccompProgram,
+    carried: nativeDirectory(),
+  });
+}
+
+function devicesOf(options: CreateOptions): ReturnType<typeof resolveDevices> {
+  const requested = resolveDevices(options.devices);
+  if (!options.privileged) return requested;
+  return { devices: [...hostDevices(), ...requested.devices], rules: requested.rules };
+}
+
+/** `-v` makes a source that is missing, as a directory; `--mount` refuses it. */
+function makeMountSources(options: CreateOptions): void {
+  for (const mount of options.mounts) {
+    if (mount.type !== 'bind' || existsSync(mount.source)) continue;
+    if (!mount.createSource) {
+      throw new TinyrunError(
+        'invalid',
+        `invalid mount config for type "bind": bind source path does not exist: ${mount.source}`,
+      );
+    }
+    mkdirSync(mount.source, { recursive: true, mode: 0o755 });
+  }
+}
+
+/** Writes the container's own files of /etc; those of the container whose network is shared are used as they are. */
+function writeEtcFiles(core: Core, record: ContainerRecord, network: NetworkPlan): EtcFiles {
+  const { paths } = core;
+  const owner = network.etcOf ?? record.id;
+  const path = (file: 'hosts' | 'hostname' | 'resolv.conf', text: string | undefined): string | undefined => {
+    const target = paths.etcFile(owner, file);
+    if (network.etcOf !== undefined) return existsSync(target) ? target : undefined;
+    if (text === undefined) return undefined;
+    writeFileSync(target, text, { mode: 0o644 });
+    return target;
+  };
+  const hosts = path('hosts', network.etc.hosts);
+  const hostname = path('hostname', network.etc.hostname);
+  const resolvConf = path('resolv.conf', network.etc.resolvConf);
+  return {
+    ...(hosts === undefined ? {} : { hosts }),
+    ...(hostname === undefined ? {} : { hostname }),
+    ...(resolvConf === undefined ? {} : { resolvConf }),
+  };
+}
+
+function forgetNetwork(path: string): Op {
+  return { op: 'unlink', path, what: 'forget the addresses of the container', optional: true };
+}
+
+function possibleCpus(): string {
+  try {
+    return readFileSync('/sys/devices/system/cpu/possible', 'utf8');
+  } catch {
+    return '0';
+  }
+}

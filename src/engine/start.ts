@@ -1,0 +1,177 @@
+import { mkdirSync, rmSync } from 'node:fs';
+import { makePrivateDirectory, writeJson } from '../disk/atomic.ts';
+import { describe, errorCode, TinyrunError } from '../errors.ts';
+import type { StoredImage } from '../image/stored-image.ts';
+import type { Session } from '../native/launch.ts';
+import { LaunchError, launch } from '../native/launch.ts';
+import type { NetworkPlan } from '../network/networks.ts';
+import { StartError } from '../runtime/start-error.ts';
+import { timestamp } from './clock.ts';
+import type { ContainerRecord } from './containers.ts';
+import type { Core } from './core.ts';
+import { writeSettings } from './network-facts.ts';
+import { planNetwork } from './network-plan.ts';
+import { findContainer } from './query.ts';
+import { Rollback } from './rollback.ts';
+import { explainFailure, type NextStep } from './start-failure.ts';
+import { type Launchable, planLaunch } from './start-plan.ts';
+
+export interface StartHow {
+  /** `attach`: the session carries the container's output from its first byte. */
+  readonly stdio: 'attach' | 'detached';
+  /** Of the terminal, to begin with. */
+  readonly size?: { readonly rows: number; readonly columns: number };
+  readonly onWarning?: (line: string) => void;
+  /** The image, where the caller has just looked it up. */
+  readonly image?: StoredImage;
+}
+
+export interface Started {
+  readonly record: ContainerRecord;
+  readonly session: Session;
+}
+
+/** A start may meet a firewall or a port that vanished or was taken since it was planned: so often it is planned anew. */
+const ATTEMPTS = 3;
+
+/** What Docker records for a start that failed for no fault of the program. */
+const START_FAILED = 128;
+
+/**
+ * Starts a container that is created or has exited; resolves when its program has been executed. Whatever goes wrong,
+ * nothing of the start is left but state.json with the reason.
+ * @throws StartError (126, 127) where the program cannot be executed; TinyrunError `conflict` where it runs already
+ */
+export async function startContainer(core: Core, text: string, how: StartHow): Promise<Started> {
+  const container = await findContainer(core, text);
+  if (container.status === 'running') {
+    throw new TinyrunError('conflict', `Cannot start container "${container.name}": it is running already`);
+  }
+  // It may have ended a moment ago: its monitor is still clearing away, or was killed and somebody else has to.
+  const { waitForMonitor } = await import('./stop.ts');
+  await waitForMonitor(core, container.id);
+  const { recoverContainer } = await import('./recover.ts');
+  await recoverContainer(core, container.id);
+  return startRecord(core, container.record, how);
+}
+
+/** As {@link startContainer}, for a record that was just made. */
+export async function startRecord(core: Core, record: ContainerRecord, how: StartHow): Promise<Started> {
+  try {
+    for (let attempt = 1; ; attempt += 1) {
+      const next = await tryStart(core, record, how, attempt < ATTEMPTS);
+      if (typeof next === 'object') return next;
+      await prepareRetry(core, record, next);
+    }
+  } catch (error) {
+    await recordFailure(core, record, error);
+    throw error;
+  }
+}
+
+async function tryStart(
+  core: Core,
+  record: ContainerRecord,
+  how: StartHow,
+  mayRetry: boolean,
+): Promise<Started | NextStep> {
+  await using undo = new Rollback();
+  const { paths } = core;
+  const { id } = record;
+  makeRunDirectory(core, id);
+  undo.defer(() => rmSync(paths.run(id), { recursive: true, force: true }));
+  const network = await planNetwork(core, record);
+  undo.defer(() => network.undo());
+  for (const warning of network.warnings) how.onWarning?.(warning);
+  writeSettings(paths, id, network.settings);
+  core.phase('network');
+  const launchable = await planLaunch(core, record, { network, how });
+  if (core.showPlan !== undefined) {
+    core.showPlan((await import('../native/explain.ts')).explainPlan(launchable.plan));
+  }
+  core.phase('plan');
+  try {
+    const session = await launch({
+      plan: launchable.plan,
+      lockPath: paths.lock(id),
+      teardownPath: paths.teardown(id),
+      stdio: how.stdio,
+      ...(how.size === undefined ? {} : { initialSize: how.size }),
+    });
+    undo.commit();
+    core.phase('launch');
+    return { record, session };
+  } catch (error) {
+    // The monitor has run `release` and `cleanup`: what it took down is not to be taken down twice.
+    undo.commit();
+    return afterFailure(core, { error, record, launchable, network, mayRetry });
+  }
+}
+
+interface Failure {
+  readonly error: unknown;
+  readonly record: ContainerRecord;
+  readonly launchable: Launchable;
+  readonly network: NetworkPlan;
+  readonly mayRetry: boolean;
+}
+
+async function afterFailure(core: Core, failure: Failure): Promise<NextStep> {
+  const { error } = failure;
+  const { waitForMonitor } = await import('./stop.ts');
+  await waitForMonitor(core, failure.record.id);
+  rmSync(core.paths.run(failure.record.id), { recursive: true, force: true });
+  failure.network.undo();
+  if (!(error instanceof LaunchError)) throw error;
+  const next = await explainFailure(core, { ...failure, error });
+  if (failure.mayRetry && typeof next === 'string') return next;
+  throw typeof next === 'string' ? error : next;
+}
+
+async function prepareRetry(core: Core, record: ContainerRecord, step: NextStep): Promise<void> {
+  if (step === 'repair') await (await core.networks()).repair();
+  if (!record.options.remove) return;
+  // The failed launch has removed the container, as --rm asks for.
+  const { restoreContainer } = await import('./create.ts');
+  restoreContainer(core.paths, record);
+}
+
+function makeRunDirectory(core: Core, id: string): void {
+  const { paths } = core;
+  try {
+    mkdirSync(paths.run(id), { mode: 0o700 });
+  } catch (error) {
+    if (errorCode(error) === 'ENOENT') {
+      makePrivateDirectory(paths.run(id));
+      return;
+    }
+    if (errorCode(error) !== 'EEXIST') throw error;
+    // Left by a monitor that was killed, or that is still cleaning up: the caller has waited, so it is the former.
+  }
+}
+
+/** state.json says why a start failed, until the next one; with --rm the container goes instead. */
+async function recordFailure(core: Core, record: ContainerRecord, error: unknown): Promise<void> {
+  const { paths } = core;
+  if (record.options.remove) {
+    const { discard, emptyTrash } = await import('./remove.ts');
+    discard(paths, record.id, record.name);
+    await emptyTrash(core, record.id);
+    return;
+  }
+  const now = timestamp();
+  writeJson(
+    paths.state(record.id),
+    {
+      pid: 0,
+      startTime: 0,
+      monitorPid: 0,
+      monitorStartTime: 0,
+      startedAt: now,
+      finishedAt: now,
+      exitCode: error instanceof StartError ? error.exitCode : START_FAILED,
+      error: describe(error),
+    },
+    { durable: false },
+  );
+}

@@ -1,0 +1,98 @@
+import { existsSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { TinyrunError } from '../errors.ts';
+import { type Container, readState } from './containers.ts';
+import type { Core } from './core.ts';
+import { findContainer } from './query.ts';
+import { signalNumber } from './signals.ts';
+
+const DEFAULT_TIMEOUT_S = 10;
+/** How long a SIGKILL may take: the kernel has to tear down every process of the container. */
+const KILL_PATIENCE_MS = 10_000;
+/** How long a monitor may take to clean up after the exit: cgroups linger, upper directories are large. */
+const CLEANUP_PATIENCE_MS = 15_000;
+
+export interface StopHow {
+  /** Seconds until SIGKILL; -1 waits for ever. Default: the container's own, else 10. */
+  readonly timeout?: number;
+  /** Instead of the container's stop signal. */
+  readonly signal?: string;
+}
+
+/**
+ * Stops a container: its stop signal, then SIGKILL after the timeout. One that does not run is stopped already.
+ * @throws TinyrunError `not_found`; `unavailable` where even SIGKILL does not end it
+ */
+export async function stopContainer(core: Core, text: string, how: StopHow = {}): Promise<void> {
+  const container = await findContainer(core, text);
+  if (container.status !== 'running') return;
+  const { options, image } = container.record;
+  const signal = signalNumber(how.signal ?? options.stopSignal ?? image.config.StopSignal ?? 'SIGTERM');
+  const timeout = how.timeout ?? options.stopTimeout ?? DEFAULT_TIMEOUT_S;
+  await sendTo(container, signal);
+  const limit = timeout < 0 ? Number.POSITIVE_INFINITY : timeout * 1000;
+  if (!(await ended(core, container, limit))) await killAndWait(core, container);
+}
+
+/**
+ * Sends a signal to a container's first process.
+ * @throws TinyrunError `not_found`, `invalid` (signal); `conflict` where it does not run, in Docker's words
+ */
+export async function killContainer(core: Core, text: string, signal = 'SIGKILL'): Promise<void> {
+  const number = signalNumber(signal);
+  const container = await findContainer(core, text);
+  if (container.status !== 'running' || !(await sendTo(container, number))) {
+    throw new TinyrunError(
+      'conflict',
+      `cannot kill container: ${text}: container ${container.id} is not running`,
+    );
+  }
+}
+
+/** SIGKILL, and waits until the container has ended. @throws TinyrunError `unavailable` where it does not */
+export async function killAndWait(core: Core, container: Container): Promise<void> {
+  await sendTo(container, signalNumber('SIGKILL'));
+  if (await ended(core, container, KILL_PATIENCE_MS)) return;
+  throw new TinyrunError(
+    'unavailable',
+    `Cannot kill container "${container.name}": it still runs ${KILL_PATIENCE_MS / 1000} s after SIGKILL`,
+    { hint: 'A process in uninterruptible sleep (state D in ps) ends only when its device answers' },
+  );
+}
+
+/** Waits until the monitor of an ended container has cleaned up and is gone. */
+export async function waitForMonitor(core: Core, id: string): Promise<void> {
+  const lockIsHeld = await core.lockIsHeld();
+  await until(() => !lockIsHeld(core.paths.lock(id)), CLEANUP_PATIENCE_MS);
+}
+
+/** True once the container has ended or is gone, false after `limitMs`. */
+async function ended(core: Core, container: Container, limitMs: number): Promise<boolean> {
+  const { paths } = core;
+  const lockIsHeld = await core.lockIsHeld();
+  const startTime = container.state?.startTime;
+  return until(() => {
+    const held = lockIsHeld(paths.lock(container.id));
+    if (!held || !existsSync(paths.container(container.id))) return true;
+    const state = readState(paths, container.id);
+    return state === undefined || state.finishedAt !== undefined || state.startTime !== startTime;
+  }, limitMs);
+}
+
+/** Polls, ever more slowly: 2 ms at first, because most containers end at once, 50 ms in the end. */
+export async function until(done: () => boolean, limitMs: number): Promise<boolean> {
+  const deadline = performance.now() + limitMs;
+  for (let pause = 2; !done(); pause = Math.min(pause * 1.5, 50)) {
+    if (performance.now() >= deadline) return false;
+    await sleep(pause);
+  }
+  return true;
+}
+
+/** False where the process is gone. */
+async function sendTo(container: Container, signal: number): Promise<boolean> {
+  const { state } = container;
+  if (state === undefined) return false;
+  const { sendSignal } = await import('../native/syscalls.ts');
+  return sendSignal({ pid: state.pid, startTime: state.startTime }, signal);
+}
