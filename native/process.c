@@ -113,10 +113,18 @@ static void become_reaper(struct tr_run *run, int child) {
 }
 
 int tr_op_init(struct tr_run *run) {
+    int executed[2];
+    char nothing;
     if (run->reaper < 0) return -EINVAL;
+    if (syscall(SYS_pipe2, executed, O_CLOEXEC) < 0) return -errno;
     long pid = sys_clone(SIGCHLD, NULL);
     if (pid < 0) return (int)pid;
     if (pid > 0) become_reaper(run, (int)pid);
+    /* Until pid 1 has executed its copy, its /proc/1/exe is the host's file. */
+    sys_close(executed[1]);
+    while (sys_read(executed[0], &nothing, 1) == -EINTR) {
+    }
+    sys_close(executed[0]);
     /* A group of its own, in the foreground: keys and signals reach the program once, by the terminal or by the reaper. SIGTTOU is blocked. */
     syscall(SYS_setpgid, 0, 0);
     if (run->has_terminal) {

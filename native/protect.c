@@ -48,7 +48,8 @@ static int mask_file(struct tr_run *run, int target) {
 static long make_empty(void) {
     long fs = sys_fsopen("tmpfs");
     if (fs < 0) return fs;
-    long result = sys_fsconfig((int)fs, TR_FSCONFIG_SET_FLAG, "ro", NULL, 0);
+    long result = sys_fsconfig((int)fs, TR_FSCONFIG_SET_STRING, "source", "tmpfs", 0);
+    if (result >= 0) result = sys_fsconfig((int)fs, TR_FSCONFIG_SET_FLAG, "ro", NULL, 0);
     if (result >= 0) result = sys_fsconfig((int)fs, TR_FSCONFIG_SET_STRING, "nr_inodes", "1", 0);
     if (result >= 0) result = sys_fsconfig((int)fs, TR_FSCONFIG_CMD_CREATE, NULL, NULL, 0);
     if (result >= 0) result = sys_fsmount((int)fs, TR_ATTR_RDONLY | TR_ATTR_NOSUID | TR_ATTR_NODEV | TR_ATTR_NOEXEC);
