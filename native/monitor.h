@@ -5,7 +5,7 @@
  *     loop.c    watches and timers
  *     stdio.c   the container's output -> log.c, attach.c; its stdin
  *     attach.c  clients and their frames
- *     proxy.c   published ports
+ *     proxy.c   published ports, flows.c for UDP
  *     state.c   state.json and times
  *     monitor.c the order of things
  */

@@ -1,5 +1,5 @@
 /*
- * Published ports, in user space: for clients on loopback, and for hosts without a firewall that could do it.
+ * Published ports, in user space: for clients on loopback, and for hosts without a firewall that could do it. UDP is in flows.c.
  *
  * The port is reserved when the op `listen` runs (TCP already listens then, since two sockets may be bound to one port as long as
  * neither listens), so "port is already allocated" comes before the container exists. Nothing is accepted before it runs.
@@ -7,7 +7,7 @@
  * TCP goes through splice(2): the bytes never enter this process. Pipes are borrowed only while bytes are in them, so that an
  * idle connection costs two sockets and a table row.
  */
-#include "monitor.h"
+#include "proxy.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -16,30 +16,15 @@
 #include <netinet/tcp.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #define LISTENERS 1024
 #define CONNECTIONS 1024
-#define FLOWS 512
 #define PIPES 8
 /* Pieces that one connection may move in a turn of the loop before the others have theirs. */
 #define ROUNDS 16
-#define FLOW_IDLE_MS 30000
 #define ACCEPT_RETRY_MS 100
-
-union address {
-    struct sockaddr any;
-    struct sockaddr_in v4;
-    struct sockaddr_in6 v6;
-};
-
-struct listener {
-    struct tr_watch watch; /* first */
-    union address target;
-    bool udp;
-};
 
 /* One direction of a connection. */
 struct way {
@@ -54,36 +39,16 @@ struct connection {
     bool connecting;
 };
 
-/* A UDP client: its datagrams leave from a socket of its own, so that the answers can be told apart. */
-struct flow {
-    struct tr_watch watch; /* first */
-    struct listener *listener;
-    union address client;
-    union {
-        struct in_pktinfo v4;
-        struct in6_pktinfo v6;
-    } local; /* the address of ours it spoke to: the answer has to come from there */
-    int64_t used_at;
-};
-
-static struct listener listeners[LISTENERS];
+static struct tr_listener listeners[LISTENERS];
 static int listener_count;
 static struct connection connections[CONNECTIONS];
-static struct flow flows[FLOWS];
 static int spare_pipes[PIPES][2];
 static int spare_count;
-static uint8_t datagram[TR_CHUNK] __attribute__((aligned(4096)));
 
 static void accept_again(void);
-static void expire_flows(void);
 static struct tr_timer accept_timer = {0, accept_again};
-static struct tr_timer flow_timer = {0, expire_flows};
 
-static socklen_t size_of(const union address *address) {
-    return address->any.sa_family == AF_INET6 ? sizeof address->v6 : sizeof address->v4;
-}
-
-static bool parse(union address *out, const char *text, uint64_t port) {
+static bool parse(union tr_address *out, const char *text, uint64_t port) {
     memset(out, 0, sizeof *out);
     if (port > 65535) return false;
     if (inet_pton(AF_INET, text, &out->v4.sin_addr) == 1) {
@@ -211,7 +176,7 @@ static void accept_again(void) {
 }
 
 static void on_accept(struct tr_watch *watch, uint32_t events) {
-    struct listener *listener = (struct listener *)watch;
+    struct tr_listener *listener = (struct tr_listener *)watch;
     struct connection *c = free_connection();
     int client, target;
     (void)events;
@@ -233,7 +198,7 @@ static void on_accept(struct tr_watch *watch, uint32_t events) {
     set_option(client, IPPROTO_TCP, TCP_NODELAY);
     set_option(target, IPPROTO_TCP, TCP_NODELAY);
     c->connecting = true;
-    if (connect(target, &listener->target.any, size_of(&listener->target)) < 0 && errno != EINPROGRESS) {
+    if (connect(target, &listener->target.any, tr_address_size(&listener->target)) < 0 && errno != EINPROGRESS) {
         close(target);
         end_connection(c, true);
     } else if (tr_watch_open(&c->side[1], target, EPOLLOUT, on_connection) != 0) {
@@ -242,116 +207,9 @@ static void on_accept(struct tr_watch *watch, uint32_t events) {
     }
 }
 
-/* ---- UDP ---- */
-
-static void end_flow(struct flow *flow) {
-    tr_watch_close(&flow->watch);
-    memset(flow, 0, sizeof *flow);
-}
-
-static void expire_flows(void) {
-    bool any = false;
-    for (int i = 0; i < FLOWS; i++) {
-        if (flows[i].watch.fd == 0) continue;
-        if (tr_now() - flows[i].used_at >= FLOW_IDLE_MS) end_flow(&flows[i]);
-        else any = true;
-    }
-    if (any) flow_timer.at = tr_now() + FLOW_IDLE_MS / 6;
-}
-
-/* The answer, from the address that was asked. */
-static void on_answer(struct tr_watch *watch, uint32_t events) {
-    struct flow *flow = (struct flow *)watch;
-    bool v6 = flow->client.any.sa_family == AF_INET6;
-    (void)events;
-    for (int round = 0; round < ROUNDS; round++) {
-        char control[CMSG_SPACE(sizeof flow->local)] = {0};
-        struct iovec io = {datagram, sizeof datagram};
-        struct msghdr message = {.msg_name = &flow->client,
-                                 .msg_namelen = size_of(&flow->client),
-                                 .msg_iov = &io,
-                                 .msg_iovlen = 1,
-                                 .msg_control = control};
-        struct cmsghdr *part;
-        ssize_t n = recv(tr_watch_fd(watch), datagram, sizeof datagram, 0);
-        if (n < 0) return; /* EAGAIN; or ECONNREFUSED: nobody listens there, and the client will ask again or not */
-        io.iov_len = (size_t)n;
-        message.msg_controllen = v6 ? CMSG_SPACE(sizeof flow->local.v6) : CMSG_SPACE(sizeof flow->local.v4);
-        part = CMSG_FIRSTHDR(&message);
-        part->cmsg_level = v6 ? IPPROTO_IPV6 : IPPROTO_IP;
-        part->cmsg_type = v6 ? IPV6_PKTINFO : IP_PKTINFO;
-        part->cmsg_len = v6 ? CMSG_LEN(sizeof flow->local.v6) : CMSG_LEN(sizeof flow->local.v4);
-        memcpy(CMSG_DATA(part), &flow->local, v6 ? sizeof flow->local.v6 : sizeof flow->local.v4);
-        sendmsg(tr_watch_fd(&flow->listener->watch), &message, MSG_NOSIGNAL);
-        flow->used_at = tr_now();
-    }
-}
-
-/* The client's flow; else a free row; else the row that has been quiet longest, emptied. */
-static struct flow *find_flow(struct listener *listener, const union address *client) {
-    struct flow *oldest = NULL;
-    for (int i = 0; i < FLOWS; i++) {
-        struct flow *flow = &flows[i];
-        if (flow->watch.fd != 0 && flow->listener == listener && memcmp(&flow->client, client, size_of(client)) == 0)
-            return flow;
-        if (oldest == NULL || (oldest->watch.fd != 0 && (flow->watch.fd == 0 || flow->used_at < oldest->used_at)))
-            oldest = flow;
-    }
-    end_flow(oldest);
-    return oldest;
-}
-
-static bool open_flow(struct flow *flow, struct listener *listener, const union address *client) {
-    int fd = socket(listener->target.any.sa_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0) return false;
-    if (connect(fd, &listener->target.any, size_of(&listener->target)) < 0 ||
-        tr_watch_open(&flow->watch, fd, EPOLLIN, on_answer) != 0) {
-        close(fd);
-        return false;
-    }
-    flow->listener = listener;
-    memcpy(&flow->client, client, sizeof flow->client);
-    if (flow_timer.at == 0) flow_timer.at = tr_now() + FLOW_IDLE_MS / 6;
-    return true;
-}
-
-static void take_local(struct flow *flow, struct msghdr *message) {
-    struct cmsghdr *part = CMSG_FIRSTHDR(message);
-    for (; part != NULL; part = CMSG_NXTHDR(message, part)) {
-        if (part->cmsg_level == IPPROTO_IP && part->cmsg_type == IP_PKTINFO)
-            memcpy(&flow->local.v4, CMSG_DATA(part), sizeof flow->local.v4);
-        if (part->cmsg_level == IPPROTO_IPV6 && part->cmsg_type == IPV6_PKTINFO)
-            memcpy(&flow->local.v6, CMSG_DATA(part), sizeof flow->local.v6);
-    }
-}
-
-static void on_datagram(struct tr_watch *watch, uint32_t events) {
-    struct listener *listener = (struct listener *)watch;
-    (void)events;
-    for (int round = 0; round < ROUNDS; round++) {
-        char control[256];
-        union address client = {0};
-        struct iovec io = {datagram, sizeof datagram};
-        struct msghdr message = {.msg_name = &client,
-                                 .msg_namelen = sizeof client,
-                                 .msg_iov = &io,
-                                 .msg_iovlen = 1,
-                                 .msg_control = control,
-                                 .msg_controllen = sizeof control};
-        struct flow *flow;
-        ssize_t n = recvmsg(tr_watch_fd(watch), &message, 0);
-        if (n < 0) return;
-        flow = find_flow(listener, &client);
-        if (flow->watch.fd == 0 && !open_flow(flow, listener, &client)) continue; /* lost, as UDP may be */
-        take_local(flow, &message);
-        flow->used_at = tr_now();
-        send(tr_watch_fd(&flow->watch), datagram, (size_t)n, MSG_NOSIGNAL);
-    }
-}
-
 /* ---- life ---- */
 
-static int open_listener(struct listener *listener, const union address *address) {
+static int open_listener(struct tr_listener *listener, const union tr_address *address) {
     bool v6 = address->any.sa_family == AF_INET6;
     int type = (listener->udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC | SOCK_NONBLOCK;
     int error = 0, fd = socket(address->any.sa_family, type, 0);
@@ -360,16 +218,16 @@ static int open_listener(struct listener *listener, const union address *address
     /* Connections of a predecessor in TIME_WAIT do not keep the port; for UDP it would let two have it. */
     if (!listener->udp) set_option(fd, SOL_SOCKET, SO_REUSEADDR);
     if (listener->udp) set_option(fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_RECVPKTINFO : IP_PKTINFO);
-    if (bind(fd, &address->any, size_of(address)) < 0) error = -errno;
+    if (bind(fd, &address->any, tr_address_size(address)) < 0) error = -errno;
     if (error == 0 && !listener->udp && listen(fd, SOMAXCONN) < 0) error = -errno;
-    if (error == 0) error = tr_watch_open(&listener->watch, fd, 0, listener->udp ? on_datagram : on_accept);
+    if (error == 0) error = tr_watch_open(&listener->watch, fd, 0, listener->udp ? tr_on_datagram : on_accept);
     if (error != 0) close(fd);
     return error;
 }
 
 int tr_listen(struct tr_context *context, const struct tr_op_listen *op) {
-    struct listener *listener = &listeners[listener_count];
-    union address address;
+    struct tr_listener *listener = &listeners[listener_count];
+    union tr_address address;
     int error;
     (void)context;
     if (listener_count == LISTENERS) return -EMFILE;
@@ -384,7 +242,7 @@ int tr_listen(struct tr_context *context, const struct tr_op_listen *op) {
 
 void tr_proxy_start(void) {
     tr_timer_add(&accept_timer);
-    tr_timer_add(&flow_timer);
+    tr_flows_open();
     for (int i = 0; i < listener_count; i++) tr_watch_want(&listeners[i].watch, EPOLLIN);
 }
 
@@ -393,9 +251,8 @@ void tr_proxy_stop(void) {
     listener_count = 0;
     for (int i = 0; i < CONNECTIONS; i++)
         if (connections[i].side[0].fd != 0) end_connection(&connections[i], true);
-    for (int i = 0; i < FLOWS; i++)
-        if (flows[i].watch.fd != 0) end_flow(&flows[i]);
-    accept_timer.at = flow_timer.at = 0;
+    tr_flows_close();
+    accept_timer.at = 0;
 }
 
 void tr_proxy_idle(void) {
@@ -404,5 +261,5 @@ void tr_proxy_idle(void) {
         close(spare_pipes[spare_count][0]);
         close(spare_pipes[spare_count][1]);
     }
-    madvise(datagram, sizeof datagram, MADV_DONTNEED);
+    tr_flows_idle();
 }

@@ -246,8 +246,9 @@ static long receive(int sync, struct message *message, int *fd, int flags) {
     struct msghdr header = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
     ssize_t count;
     *fd = -1;
+    /* ECONNRESET is told once, where the child executed or died with our answer unread; what it said before is still there. */
     do count = recvmsg(sync, &header, MSG_CMSG_CLOEXEC | flags);
-    while (count < 0 && errno == EINTR);
+    while (count < 0 && (errno == EINTR || errno == ECONNRESET));
     if (count <= 0) return count < 0 ? -errno : 0;
     struct cmsghdr *rights = CMSG_FIRSTHDR(&header);
     if (rights != NULL && rights->cmsg_level == SOL_SOCKET && rights->cmsg_type == SCM_RIGHTS)
