@@ -115,21 +115,21 @@ static int copy_directories(struct extractor *extractor, const char *path, struc
     return 0;
 }
 
+/* Attributes last: chown takes capabilities away. */
 static int copy_file(struct extractor *extractor, const struct found *found, const struct place *place, struct failure *failure) {
+    struct entry entry = entry_of(&found->st);
     int from = path_open(found->layer, place->path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
     if (from < 0) return fail_errno(failure, errno, "open", place->path);
     int to = openat(place->parent, place->leaf, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, found->st.st_mode & 07777);
     int result = to < 0 ? fail_errno(failure, errno, "create", place->path) : copy_bytes(from, to, place->path, failure);
     if (to >= 0) close(to);
-    /* Owner before capabilities: chown takes them away. */
-    if (result == 0 && fchownat(place->parent, place->leaf, found->st.st_uid, found->st.st_gid, AT_SYMLINK_NOFOLLOW) < 0)
-        result = fail_errno(failure, errno, "chown", place->path);
+    if (result == 0) result = metadata_apply(extractor, place, &entry, failure);
     if (result == 0) result = copy_xattrs(extractor, from, place->path, failure);
     close(from);
     return result;
 }
 
-static int copy_other(const struct found *found, const struct place *place, struct failure *failure) {
+static int copy_other(struct extractor *extractor, const struct found *found, const struct place *place, struct failure *failure) {
     char target[PATH_MAX];
     int result;
     if (S_ISLNK(found->st.st_mode)) {
@@ -142,7 +142,9 @@ static int copy_other(const struct found *found, const struct place *place, stru
     } else {
         result = mknodat(place->parent, place->leaf, found->st.st_mode, found->st.st_rdev);
     }
-    return result < 0 ? fail_errno(failure, errno, "create", place->path) : 0;
+    if (result < 0) return fail_errno(failure, errno, "create", place->path);
+    struct entry entry = entry_of(&found->st);
+    return metadata_apply(extractor, place, &entry, failure);
 }
 
 int lower_copy_up(struct extractor *extractor, const char *path, struct failure *failure) {
@@ -150,8 +152,5 @@ int lower_copy_up(struct extractor *extractor, const char *path, struct failure 
     struct place place;
     if (!find(extractor, path, &found) || S_ISDIR(found.st.st_mode)) return 1;
     if (copy_directories(extractor, path, failure) < 0 || path_place(extractor, path, &place, failure) < 0) return -1;
-    int result = S_ISREG(found.st.st_mode) ? copy_file(extractor, &found, &place, failure) : copy_other(&found, &place, failure);
-    if (result < 0) return -1;
-    struct entry entry = entry_of(&found.st);
-    return metadata_apply(extractor, &place, &entry, failure);
+    return S_ISREG(found.st.st_mode) ? copy_file(extractor, &found, &place, failure) : copy_other(extractor, &found, &place, failure);
 }
