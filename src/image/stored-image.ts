@@ -22,6 +22,7 @@ export interface StoredImage {
   /** What the name points to: the index where there is one, else the manifest. */
   readonly targetDigest: Digest;
   readonly config: ImageConfig;
+  /** Read from the store when asked for: `run` does without. */
   readonly manifest: Manifest;
   /** RFC 3339, as the image's author wrote it. */
   readonly created?: string;
@@ -36,19 +37,20 @@ export interface ImageNames {
 }
 
 /**
- * Reads the manifest and the config of an image: two small synchronous reads.
- * @throws TinyrunError `internal` where one of them is missing or damaged
+ * Reads the config of an image: one small synchronous read.
+ * @throws TinyrunError `internal` where it is missing or damaged
  */
 export function loadImage(paths: Paths, key: ImageKey, names: ImageNames): StoredImage {
-  const manifest = readManifest(paths, key.manifest);
   const config = parseImageConfig(required(paths, key.id));
   return {
     id: key.id,
     ...names,
     manifestDigest: key.manifest,
-    manifest,
     config,
     ...(config.created === undefined ? {} : { created: config.created }),
+    get manifest(): Manifest {
+      return readManifest(paths, key.manifest);
+    },
     get size(): number {
       return unpackedSize(paths, config.rootfs.diff_ids);
     },

@@ -62,3 +62,8 @@ export function noise(bytes: number, seed = 1): string {
   }
   return Buffer.from(out).toString('latin1');
 }
+
+/** The same in every process: one layer of 300 kB. */
+export async function largeImage(): Promise<BuiltImage> {
+  return await textImage(noise(300_000));
+}
