@@ -19,7 +19,6 @@ import {
   deleteLink,
   enslave,
   getLink,
-  getLinks,
   getRoutes,
   type Link,
   linkUp,
@@ -170,10 +169,16 @@ export function makeBridge(
     );
   }
   host.netlink('route', encode([linkUp(index)]));
-  for (const port of readLinks(host.netlink('route', encode([getLinks()])))) {
-    if (port.master === 0 && isPort(port.name)) host.netlink('route', encode([enslave(port.index, index)]));
+  for (const name of interfaceNames(host.readText('/proc/net/dev') ?? '').filter(isPort)) {
+    const port = findLink(host, name);
+    if (port?.master === 0) host.netlink('route', encode([enslave(port.index, index)]));
   }
   return index;
+}
+
+/** Of /proc/net/dev: two lines of headings, then `name: numbers`. A dump by netlink has 2 kB for each interface. */
+function interfaceNames(text: string): string[] {
+  return text.split('\n').flatMap((line) => /^\s*([^:\s]+):/.exec(line)?.[1] ?? []);
 }
 
 function gatewayAddresses(network: BridgeNetwork): [Uint8Array, number][] {
@@ -249,6 +254,8 @@ function setBridgeSysctls(host: NetworkHost, network: BridgeNetwork): void {
   if (host.readText(`${directory}/accept_ra`) === undefined) return;
   // A container must not be able to become the host's router (CVE-2020-13401).
   host.writeText(`${directory}/accept_ra`, '0');
+  // As long as the bridge's link-local address is tentative (a second), nothing is forwarded to the containers.
+  host.writeText(`${directory}/accept_dad`, '0');
   host.writeText(`${directory}/disable_ipv6`, network.subnet6 === undefined ? '1' : '0');
 }
 

@@ -18,7 +18,7 @@ import {
   removeBridge,
   surveyHost,
 } from './bridge.ts';
-import { type Firewall, firewallOf, isLoaded, removeTable, tableName } from './firewall.ts';
+import { type Firewall, firewallOf, isLoaded, removeTable, rulesetOf, tableName } from './firewall.ts';
 import type { NetworkHost } from './host.ts';
 import { leases, type Pool, reclaim } from './ipam.ts';
 import { addElements } from './nfnetlink.ts';
@@ -96,11 +96,12 @@ export function openDefaultBridge(paths: Paths, host: NetworkHost): DefaultBridg
       const network = read();
       return network === undefined ? 0 : reclaim(poolOf(network));
     },
-    destroy: async () => {
-      removeBridge(host, bridgeName(paths.instance));
-      removeTable(host, tableName(paths.instance));
-      for (const path of [directory, recordPath, lockPath]) rmSync(path, { recursive: true, force: true });
-    },
+    destroy: () =>
+      locked(async () => {
+        removeBridge(host, bridgeName(paths.instance));
+        removeTable(host, tableName(paths.instance));
+        for (const path of [directory, recordPath, lockPath]) rmSync(path, { recursive: true, force: true });
+      }),
   };
 }
 
@@ -133,7 +134,7 @@ async function load(
   network: BridgeNetwork,
 ): Promise<string[]> {
   try {
-    await host.loadRuleset(firewall.text);
+    await host.loadRuleset(rulesetOf(firewall, network));
   } catch (error) {
     if (!(error instanceof TinyrunError) || error.kind !== 'unsupported') throw error;
     const hint = error.hint === undefined ? '' : ` (${error.hint})`;

@@ -22,22 +22,36 @@ export function tableName(instance: string): string {
   return instance === '' ? 'tinyrun' : `tinyrun-${instance}`;
 }
 
+/**
+ * Goes up with every change of the rules below, so that a table that an older tinyrun loaded is replaced: the table's stamp
+ * would tell from its text, but making that for every start takes longer than asking the kernel.
+ */
+const RULES_VERSION = 1;
+
 export interface Firewall {
   readonly table: string;
-  /** An empty chain whose name is a hash of the rules: tells with one request that the right table is there. */
+  /** An empty chain whose name tells with one request that the table is there and has the right rules. */
   readonly stamp: string;
-  /** For `nft -f -`; replaces the table at once, elements included. */
-  readonly text: string;
 }
 
-/** The rules for one network. Pure. */
 export function firewallOf(instance: string, network: BridgeNetwork): Firewall {
-  const table = tableName(instance);
-  const body = rulesOf(network);
-  const stamp = `rules_${hash(body)}`;
+  const { bridge, subnet, subnet6 = '' } = network;
+  return {
+    table: tableName(instance),
+    stamp: `rules_${RULES_VERSION}_${hash(`${bridge} ${subnet} ${subnet6}`)}`,
+  };
+}
+
+/** The whole table for `nft -f -`; replaces what is there at once, elements included. Pure. */
+export function rulesetOf({ table, stamp }: Firewall, network: BridgeNetwork): string {
   // `table` before `delete table`: so the deletion does not fail where there is none.
-  const text = `table inet ${table}\ndelete table inet ${table}\ntable inet ${table} {\n${body}  chain ${stamp} {\n  }\n}\n`;
-  return { table, stamp, text };
+  return `table inet ${table}
+delete table inet ${table}
+table inet ${table} {
+${rulesOf(network)}  chain ${stamp} {
+  }
+}
+`;
 }
 
 /** Whether the table with just these rules is loaded (5 µs). */

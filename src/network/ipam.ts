@@ -3,7 +3,6 @@
  * reboot empties: making it reserves the address, in one atomic call and without a lock.
  */
 import {
-  existsSync,
   lstatSync,
   mkdirSync,
   readdirSync,
@@ -13,6 +12,7 @@ import {
   unlinkSync,
   writeFileSync,
 } from 'node:fs';
+import { dirname } from 'node:path';
 import { errorCode, TinyrunError } from '../errors.ts';
 import {
   addressAt,
@@ -51,7 +51,6 @@ const HINT = '.next';
  * @param wanted `--ip`
  */
 export function acquire(pool: Pool, id: string, wanted?: Uint8Array): Lease {
-  mkdirSync(pool.directory, { recursive: true, mode: 0o700 });
   if (wanted !== undefined) return acquireOne(pool, id, wanted);
   const lease = acquireFree(pool, id) ?? (reclaim(pool) > 0 ? acquireFree(pool, id) : undefined);
   if (lease === undefined) {
@@ -148,7 +147,9 @@ function reserve(path: string, id: string): boolean {
     return true;
   } catch (error) {
     if (errorCode(error) === 'EEXIST') return false;
-    throw error;
+    if (errorCode(error) !== 'ENOENT') throw error;
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    return reserve(path, id);
   }
 }
 
@@ -157,7 +158,12 @@ function hostCount(subnet: Prefix): number {
 }
 
 function entries(directory: string): string[] {
-  return existsSync(directory) ? readdirSync(directory) : [];
+  try {
+    return readdirSync(directory);
+  } catch (error) {
+    if (errorCode(error) === 'ENOENT') return [];
+    throw error;
+  }
 }
 
 function existsLongEnough(path: string, now: number): boolean {

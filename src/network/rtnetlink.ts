@@ -63,9 +63,9 @@ export interface Route {
   readonly interfaceIndex: number;
 }
 
-/** A bridge that is up. A MAC of its own: otherwise it changes with every port, and with it the gateway of every container. */
+/** A bridge, still down. A MAC of its own: otherwise it changes with every port, and with it the gateway of every container. */
 export function addBridge(name: string, mac: Uint8Array, mtu: number): Message {
-  return newLink(CREATE | EXCLUSIVE, linkBody({ up: true }), [
+  return newLink(CREATE | EXCLUSIVE, linkBody({}), [
     [IFLA.ifname, text(name)],
     [IFLA.address, mac],
     [IFLA.mtu, u32(mtu)],
@@ -138,10 +138,6 @@ export function getLink(by: { readonly name: string } | { readonly index: number
   const attributes: Attribute[] = 'name' in by ? [[IFLA.ifname, text(by.name)]] : [];
   const body = linkBody('index' in by ? { index: by.index } : {});
   return { type: RTM.getLink, flags: REQUEST | ACK, body, attributes };
-}
-
-export function getLinks(): Message {
-  return { type: RTM.getLink, flags: REQUEST | DUMP, body: linkBody({}), attributes: [] };
 }
 
 /**
