@@ -15,7 +15,14 @@ import type { Op } from '../../src/native/plan.ts';
 import { parseAddress, parseMac } from '../../src/network/addresses.ts';
 import { encode, type Message } from '../../src/network/netlink.ts';
 import type { NetworkInput, NetworkPlan } from '../../src/network/networks.ts';
-import { addAddress, addDefaultRoute, addVeth, linkUp, vethPidOffset } from '../../src/network/rtnetlink.ts';
+import {
+  addAddress,
+  addDefaultRoute,
+  addVeth,
+  deleteLink,
+  linkUp,
+  vethPidOffset,
+} from '../../src/network/rtnetlink.ts';
 import { needing } from '../harness/requires.ts';
 import type { Command } from './network-driver.ts';
 
