@@ -1,0 +1,416 @@
+import { execFileSync } from 'node:child_process';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect } from 'vitest';
+import type { Op } from '../../src/native/plan.ts';
+import { needing } from '../harness/requires.ts';
+import { ALL_CAPS, makeWorkbench, op, type Program, type Workbench } from './plan-driver.ts';
+
+const test = needing('root', 'busybox-static', 'overlay');
+
+let bench: Workbench;
+beforeAll(() => {
+  bench = makeWorkbench();
+});
+afterAll(() => bench.dispose());
+
+/** With another layer on top of the image. */
+async function withLayer<T>(fill: (layer: string) => void, act: () => Promise<T>): Promise<T> {
+  const layer = bench.layer(`extra${Math.random()}`);
+  fill(layer);
+  bench.layers.unshift(layer);
+  try {
+    return await act();
+  } finally {
+    bench.layers.shift();
+  }
+}
+
+const shell = (script: string, more: Partial<Program> = {}): Program => ({
+  argv: ['sh', '-c', script],
+  ...more,
+});
+
+describe('a plan', () => {
+  test('makes a process that inherits nothing', async () => {
+    const { stdout } = await bench.run({ argv: ['cat', '/proc/self/status'] });
+    for (const name of ['SigBlk', 'SigIgn', 'SigCgt', 'CapInh', 'CapAmb']) {
+      expect(stdout).toContain(`${name}:\t0000000000000000\n`);
+    }
+    expect(stdout).toMatch(/^Groups:\t $/m);
+    const said = await bench.run(shell('umask; ls /proc/$$/fd | wc -l; env; exit 7'));
+    expect(said).toEqual({ code: 7, stdout: '0022\n3\nSHLVL=1\nPATH=/bin\nPWD=/\n', stderr: '' });
+  });
+
+  test('hides the host: own root, processes, network and names', async () => {
+    const inside = [op({ op: 'hostname', name: 'box' }), op({ op: 'domainname', name: 'example' })];
+    const script = `ls /; cat /proc/sys/kernel/hostname /proc/sys/kernel/domainname; ls /proc/sys/net/ipv4/conf; ls ${bench.directory}`;
+    const { stdout, stderr } = await bench.run(shell(script, { inside }));
+    expect(stdout.split('\n').filter((line) => line !== '')).toEqual(
+      ['bin', 'dev', 'etc', 'proc', 'sys', 'tmp', 'box', 'example', 'all', 'default', 'lo'].slice(0),
+    );
+    expect(stderr).toContain('No such file or directory');
+  });
+
+  test('gives a terminal of its own devpts', async () => {
+    const script =
+      'tty; stty size; mount | grep /dev/console; echo to-console >/dev/console; echo to-tty >/dev/tty';
+    const inside = [
+      op({ op: 'mknod', path: '/dev/tty', type: 'c', mode: 0o666, major: 5, minor: 0, uid: 0, gid: 0 }),
+    ];
+    const { stdout } = await bench.run(shell(script, { tty: true, inside }));
+    expect(stdout.split('\r\n')).toEqual([
+      '/dev/pts/0',
+      '24 80',
+      expect.stringMatching(/^devpts on \/dev\/console type devpts/),
+      'to-console',
+      'to-tty',
+      '',
+    ]);
+  });
+
+  test('sets limits, working directory, user and groups', async () => {
+    const late: Op[] = [
+      op({ op: 'rlimit', resource: 'RLIMIT_NOFILE', soft: 100n, hard: 200n }),
+      op({ op: 'cwd', path: '/made/for/it', create: true }),
+      op({ op: 'umask', mask: 0o77 }),
+      op({ op: 'user', uid: 1000, gid: 1001, groups: [7, 1001], keepCaps: false }),
+      op({ op: 'noNewPrivileges' }),
+    ];
+    const script =
+      'ulimit -n; ulimit -Hn; pwd; umask; id; grep -E "CapEff|CapPrm|NoNewPrivs" /proc/$$/status; stat -c %u /proc/$$/fd/1';
+    const { stdout } = await bench.run(shell(script, { late }));
+    expect(stdout.split('\n').slice(0, 8)).toEqual([
+      '100',
+      '200',
+      '/made/for/it',
+      '0077',
+      'uid=1000 gid=1001 groups=7,1001',
+      'CapPrm:\t0000000000000000',
+      'CapEff:\t0000000000000000',
+      'NoNewPrivs:\t1',
+    ]);
+  });
+
+  test('keeps capabilities over the change of user where asked', async () => {
+    const caps = 1n << 10n;
+    const late = [
+      op({ op: 'user', uid: 1000, gid: 1000, groups: [], keepCaps: true }),
+      op({ op: 'caps', effective: caps, permitted: caps, inheritable: caps, ambient: caps }),
+    ];
+    const { stdout } = await bench.run(shell('grep Cap /proc/$$/status', { late }));
+    for (const set of ['Inh', 'Prm', 'Eff', 'Amb']) expect(stdout).toContain(`Cap${set}:\t0000000000000400`);
+  });
+
+  test('runs an init that reaps and passes the exit code on', async () => {
+    const script = '(sleep 0 &); sleep 0.1; ps; readlink /proc/1/exe; echo > /proc/1/exe; kill -TERM $$';
+    const { code, stdout, stderr } = await bench.run(
+      shell(script, { late: [op({ op: 'init' })], caps: ALL_CAPS }),
+    );
+    expect(code).toBe(143);
+    expect(stdout).toContain('tinyrun-init');
+    expect(stdout).not.toContain('[sleep]');
+    expect(stdout).toContain('/memfd:tinyrun-init (deleted)');
+    expect(stderr).toMatch(/Text file busy|not permitted/);
+  });
+
+  test('mounts hundreds of layers', async () => {
+    const added = Array.from({ length: 300 }, (_, index) => bench.layer(`thin${index}`));
+    const last = join(added[299] ?? '', 'lowest');
+    writeFileSync(last, 'here');
+    bench.layers.unshift(...added);
+    try {
+      expect((await bench.run({ argv: ['cat', '/lowest'] })).stdout).toBe('here');
+    } finally {
+      bench.layers.splice(0, added.length);
+    }
+  });
+
+  test('maps ids in a user namespace', async () => {
+    const mapped = [
+      op({ op: 'mapIds', uidMap: '0 0 1\n1 100000 65535\n', gidMap: '0 0 1\n1 100000 65535\n' }),
+      op({ op: 'await', tag: 'mapped' }),
+    ];
+    const plan = bench.plan(shell(''));
+    const program = shell('cat /proc/self/uid_map; id -u', {
+      plan: {
+        namespaces: [...plan.namespaces, 'user'],
+        child: [
+          ...mapped,
+          op({ op: 'bindRoot', source: bench.layers[0] ?? '' }),
+          op({ op: 'mount', fstype: 'proc', source: 'proc', target: '/proc', flags: [], data: '' }),
+          op({ op: 'pivotRoot' }),
+          op({
+            op: 'exec',
+            paths: ['/bin/sh'],
+            argv: ['sh', '-c', 'cat /proc/self/uid_map; id -u'],
+            env: ['PATH=/bin'],
+          }),
+        ],
+      },
+    });
+    const { stdout } = await bench.run(program);
+    expect(stdout.trim().split(/\s+/)).toEqual(['0', '0', '1', '1', '100000', '65535', '0']);
+  });
+
+  test('joins the namespaces of a running container', async () => {
+    const session = await bench.start(
+      shell('mount -t tmpfs mark /tmp; touch /tmp/mark; sleep 60', { caps: ALL_CAPS }),
+    );
+    const types = ['uts', 'ipc', 'network', 'pid', 'mount'] as const;
+    const file = { uts: 'uts', ipc: 'ipc', network: 'net', pid: 'pid', mount: 'mnt' };
+    const child = [
+      ...types.map((type) =>
+        op({ op: 'joinNamespace', path: `/proc/${session.pid}/ns/${file[type]}`, type }),
+      ),
+      op({ op: 'cwd', path: '/', create: false }),
+      op({ op: 'exec', paths: ['/bin/sh'], argv: ['sh', '-c', 'ls /tmp; ps; exit 3'], env: ['PATH=/bin'] }),
+    ];
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    const { code, stdout } = await bench.run({ argv: [], plan: { namespaces: [], child } });
+    expect([code, stdout.split('\n')[0]]).toEqual([3, 'mark']);
+    expect(stdout).toContain('sleep 60');
+    process.kill(session.pid, 'SIGKILL');
+    await session.closed;
+  });
+
+  test('empties a cgroup whose processes do not want to go', async () => {
+    const cgroup = `/sys/fs/cgroup/pids/tinyrun-test-${process.pid}`;
+    if (!existsSync('/sys/fs/cgroup/pids/tasks')) return;
+    const session = await bench.start(
+      shell('trap "" TERM; mkdir -p /tmp; while :; do sleep 0.05 & sleep 0.05; done', {
+        early: [op({ op: 'writeFile', path: `${cgroup}/tasks`, text: '0' })],
+        plan: {
+          prepare: [
+            op({ op: 'mkdir', path: cgroup, mode: 0o755 }),
+            op({ op: 'mkdir', path: `${cgroup}/inner`, mode: 0o755 }),
+          ],
+          cleanup: [
+            op({ op: 'killCgroup', path: cgroup, patienceMs: 5000 }),
+            op({ op: 'rmdir', path: cgroup, patienceMs: 5000 }),
+          ],
+        },
+      }),
+    );
+    expect(readFileSync(`${cgroup}/cgroup.procs`, 'utf8')).toContain(String(session.pid));
+    process.kill(session.pid, 'SIGKILL');
+    await session.closed;
+    expect(existsSync(cgroup)).toBe(false);
+  });
+});
+
+describe('a plan that fails', () => {
+  test('names the phase, the op and the reason', async () => {
+    const bad = op({ op: 'mkdir', path: '/nowhere/at/all', mode: 0o755 });
+    const cases: [Program, string][] = [
+      [{ argv: ['true'], plan: { prepare: [bad] } }, 'prepare mkdir ENOENT'],
+      [{ argv: ['true'], plan: { connect: [bad] } }, 'connect mkdir ENOENT'],
+      [{ argv: ['true'], inside: [bad] }, 'child mkdir ENOENT'],
+      [
+        { argv: ['true'], inside: [{ ...bad, optional: true }, op({ op: 'unlink', path: '/etc' })] },
+        'child unlink EISDIR',
+      ],
+      [{ argv: ['true'], plan: { prepare: [op({ op: 'hostname', name: 'x' })] } }, 'prepare hostname EINVAL'],
+      [
+        {
+          argv: ['true'],
+          late: [op({ op: 'rlimit', resource: 'nofile', soft: 1n << 40n, hard: 1n << 40n })],
+        },
+        'child rlimit EPERM',
+      ],
+      [
+        { argv: ['true'], late: [op({ op: 'seccomp', program: new Uint8Array(7), flags: 0 })] },
+        'child seccomp EINVAL',
+      ],
+      [
+        { argv: ['true'], late: [op({ op: 'joinNamespace', path: '/proc/1/ns/nope', type: 'uts' })] },
+        'child joinNamespace ENOENT',
+      ],
+    ];
+    for (const [program, expected] of cases) expect(await bench.failure(program)).toBe(expected);
+  });
+
+  test('tells why a program cannot be executed', async () => {
+    const cases: [string[], string][] = [
+      [['/bin/none', '/none'], 'ENOENT'],
+      [['/etc/passwd'], 'EACCES'],
+      [['/none', '/etc', '/bin/none'], 'EACCES'],
+      [['/bin/busybox/x'], 'ENOTDIR'],
+      [['/bin/busybox/x', '/none'], 'ENOENT'],
+      [['/bin/loop'], 'ELOOP'],
+      [['/bin/text'], 'ENOEXEC'],
+      [['/bin/script'], 'ENOENT'],
+    ];
+    await withLayer(
+      (layer) => {
+        mkdirSync(join(layer, 'bin'));
+        symlinkSync('loop', join(layer, 'bin', 'loop'));
+        writeFileSync(join(layer, 'bin', 'text'), 'no program', { mode: 0o755 });
+        writeFileSync(join(layer, 'bin', 'script'), '#!/bin/missing\n', { mode: 0o755 });
+      },
+      async () => {
+        for (const [paths, errno] of cases) {
+          expect(await bench.failure({ argv: ['x'], paths }), paths.join()).toBe(`child exec ${errno}`);
+        }
+      },
+    );
+  });
+});
+
+describe('a hostile image', () => {
+  const bindHosts = (): Op =>
+    op({
+      op: 'bind',
+      source: bench.canary,
+      target: '/etc/hosts',
+      recursive: false,
+      flags: ['ro'],
+      propagation: 'rprivate',
+    });
+
+  test('cannot lead what is made for it to the host (CVE-2026-41579, CVE-2024-45310)', async () => {
+    const outside = join(bench.directory, 'outside');
+    mkdirSync(outside);
+    await withLayer(
+      (layer) => {
+        rmSync(join(layer, 'etc'), { force: true });
+        for (const name of ['etc', 'made', 'nodes']) symlinkSync(outside, join(layer, name));
+        symlinkSync(`../../../../../../../..${outside}`, join(layer, 'upwards'));
+      },
+      async () => {
+        const early: Op[] = [
+          bindHosts(),
+          op({ op: 'mkdirInRoot', path: '/made/directory', mode: 0o755, uid: 5, gid: 5 }),
+          op({ op: 'symlinkInRoot', target: 'x', path: '/upwards/link' }),
+          op({
+            op: 'mknod',
+            path: '/nodes/null',
+            type: 'c',
+            mode: 0o666,
+            major: 1,
+            minor: 3,
+            uid: 0,
+            gid: 0,
+          }),
+          op({ op: 'mount', fstype: 'tmpfs', source: 'tmpfs', target: '/made/mount', flags: [], data: '' }),
+        ];
+        const { code, stdout } = await bench.run(shell('cat /etc/hosts; ls /made', { early }));
+        expect([code, stdout]).toEqual([0, 'untoucheddirectory\nhosts\nlink\nmount\nnull\n']);
+      },
+    );
+    expect(readdirSync(outside)).toEqual([]);
+    expect(readFileSync(bench.canary, 'utf8')).toBe('untouched');
+  });
+
+  test('has what its dangling link points to made inside', async () => {
+    await withLayer(
+      (layer) => {
+        mkdirSync(join(layer, 'etc'));
+        symlinkSync('../run/systemd/hosts', join(layer, 'etc', 'hosts'));
+      },
+      async () => {
+        const { stdout } = await bench.run(
+          shell('cat /etc/hosts /run/systemd/hosts; echo x > /etc/hosts', { early: [bindHosts()] }),
+        );
+        expect(stdout).toBe('untoucheduntouched');
+      },
+    );
+  });
+
+  test('cannot have proc mounted elsewhere by a link (CVE-2019-19921)', async () => {
+    const program = await withLayer(
+      (layer) => {
+        symlinkSync('/tmp', join(layer, 'proc'));
+      },
+      () => bench.failure({ argv: ['true'] }),
+    );
+    expect(program).toBe('child mount ENOTDIR');
+  });
+
+  test('gets no directory of the host as its working directory (CVE-2024-21626)', async () => {
+    for (let fd = 3; fd < 20; fd += 1) {
+      const late = [op({ op: 'cwd', path: `/proc/self/fd/${fd}`, create: false })];
+      expect(await bench.failure({ argv: ['true'], late })).toMatch(/^child cwd (EXDEV|ENOENT|ELOOP)$/);
+    }
+  });
+
+  test('masks files with a null device that is none of its own (CVE-2025-31133)', async () => {
+    const inside: Op[] = [
+      op({ op: 'rename', from: '/dev/null', to: '/dev/moved' }),
+      op({ op: 'symlinkInRoot', target: '/proc/sys/kernel/core_pattern', path: '/dev/null' }),
+      op({ op: 'maskPath', path: '/proc/keys' }),
+      op({ op: 'maskPath', path: '/proc/kallsyms' }),
+      op({ op: 'maskPath', path: '/proc/fs' }),
+      op({ op: 'maskPath', path: '/proc/tty' }),
+      op({ op: 'maskPath', path: '/proc/not-there' }),
+      op({ op: 'readonlyPath', path: '/proc/sys' }),
+    ];
+    const script =
+      'for f in keys kallsyms; do stat -c "%F %t:%T" /proc/$f; done; ls /proc/fs /proc/tty; touch /proc/fs/x; echo x > /proc/sys/kernel/msgmax; exit 0';
+    const { stdout, stderr } = await bench.run(shell(script, { inside, caps: ALL_CAPS }));
+    expect(stdout).toBe('character special file 1:3\ncharacter special file 1:3\n/proc/fs:\n\n/proc/tty:\n');
+    expect(stderr.match(/Read-only file system/g)).toHaveLength(2);
+  });
+
+  test('cannot catch a setting on its way (CVE-2025-52881)', async () => {
+    const inside: Op[] = [
+      op({ op: 'mount', fstype: 'tmpfs', source: 'tmpfs', target: '/proc/sys', flags: [], data: '' }),
+      op({ op: 'sysctl', key: 'kernel/msgmax', value: '4321' }),
+    ];
+    const { stdout } = await bench.run(
+      shell('ls -A /proc/sys; mount -t proc proc /tmp; cat /tmp/sys/kernel/msgmax', {
+        inside,
+        caps: ALL_CAPS,
+      }),
+    );
+    expect(stdout).toBe('4321\n');
+    for (const key of ['../sysrq-trigger', '/etc/passwd', 'kernel/../../sysrq-trigger']) {
+      const failing = [op({ op: 'sysctl', key, value: 'h' })];
+      expect(await bench.failure({ argv: ['true'], inside: failing })).toBe('child sysctl EINVAL');
+    }
+  });
+});
+
+describe('a bind', () => {
+  test('is read-only with all that is mounted below', async () => {
+    const volume = join(bench.directory, 'volume');
+    mkdirSync(join(volume, 'below'), { recursive: true });
+    execFileSync('mount', ['-t', 'tmpfs', 'tmpfs', join(volume, 'below')]);
+    try {
+      const bind = (recursiveFlags: boolean): Op =>
+        op({
+          op: 'bind',
+          source: volume,
+          target: '/data',
+          recursive: true,
+          flags: ['ro'],
+          recursiveFlags,
+          propagation: 'rprivate',
+        });
+      const script = 'touch /data/x; touch /data/below/x';
+      const all = await bench.run(shell(script, { early: [bind(true)] }));
+      expect(all.stderr.match(/Read-only/g)).toHaveLength(2);
+      const top = await bench.run(shell(script, { early: [bind(false)] }));
+      expect(top.stderr.match(/Read-only/g)).toHaveLength(1);
+      expect(
+        readFileSync('/proc/self/mountinfo', 'utf8').match(new RegExp(`${volume}/below rw`)),
+      ).not.toBeNull();
+    } finally {
+      execFileSync('umount', [join(volume, 'below')]);
+    }
+  });
+
+  test('keeps the image writable unless the root is read-only', async () => {
+    expect((await bench.run(shell('touch /x'))).code).toBe(0);
+    const { stderr } = await bench.run(shell('touch /x', { inside: [op({ op: 'readonlyRoot' })] }));
+    expect(stderr).toContain('Read-only file system');
+  });
+});
