@@ -28,8 +28,15 @@ export interface AuthTarget {
 export interface Authorizer {
   /** The header for a request, where it is known already. */
   known(target: AuthTarget): string | undefined;
-  /** Answers a 401: fetches a token, or falls back to the password; undefined where there is nothing to answer with. */
-  answer(target: AuthTarget, challenges: readonly Challenge[]): Promise<string | undefined>;
+  /**
+   * Answers a 401: fetches a token, or falls back to the password; undefined where there is nothing to answer with.
+   * @param refused the header that the request had
+   */
+  answer(
+    target: AuthTarget,
+    challenges: readonly Challenge[],
+    refused: string | undefined,
+  ): Promise<string | undefined>;
 }
 
 interface Grant {
@@ -46,22 +53,25 @@ export function openAuthorizer(
   const grants = new Map<string, Grant>();
   const underWay = new Map<string, Promise<Grant | undefined>>();
   const keyOf = ({ base, scope }: AuthTarget): string => `${base.origin} ${scope}`;
+  const known = (target: AuthTarget): string | undefined => {
+    const grant = grants.get(keyOf(target));
+    return grant !== undefined && grant.until > performance.now() ? grant.header : undefined;
+  };
   return {
-    known(target) {
-      const grant = grants.get(keyOf(target));
-      return grant !== undefined && grant.until > performance.now() ? grant.header : undefined;
-    },
-    async answer(target, challenges) {
+    known,
+    async answer(target, challenges, refused) {
       const key = keyOf(target);
-      // Eight layers that meet an expired token at once need one new token, not eight.
+      // Eight layers that meet an expired token at once need one new token, not eight: a late one finds it here.
+      const newer = known(target);
+      if (newer !== undefined && newer !== refused) return newer;
       let pending = underWay.get(key);
       if (pending === undefined) {
+        grants.delete(key);
         pending = obtain(target, challenges, transport, credentials).finally(() => underWay.delete(key));
         underWay.set(key, pending);
       }
       const grant = await pending;
-      if (grant === undefined) grants.delete(key);
-      else grants.set(key, grant);
+      if (grant !== undefined) grants.set(key, grant);
       return grant?.header;
     },
   };

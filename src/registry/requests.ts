@@ -43,10 +43,12 @@ export function openRequests(
     const { method, headers = {} } = wanted;
     const ask = (authorization: string | undefined): Promise<Reply> =>
       transport.follow({ method, url, headers, authorization, insecure: base.insecure });
-    const reply = await ask(authorizer.known(target));
+    const known = authorizer.known(target);
+    const reply = await ask(known);
     // Only the registry itself may ask for credentials, not the storage it redirects to (CVE-2020-15157).
     if (reply.status !== 401 || reply.url.origin !== url.origin) return reply;
-    const authorization = await authorizer.answer(target, parseChallenges(reply.headers('www-authenticate')));
+    const challenges = parseChallenges(reply.headers('www-authenticate'));
+    const authorization = await authorizer.answer(target, challenges, known);
     if (authorization === undefined) return reply;
     reply.discard();
     // A second 401 is the answer: a registry that asks for ever is not asked again.
