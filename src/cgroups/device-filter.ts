@@ -18,7 +18,12 @@ export function deviceFilter(rules: readonly DeviceRule[]): Uint8Array {
     load(MAJOR, 4),
     load(MINOR, 8),
   ];
-  for (const rule of [...rules].reverse()) program.push(...instructionsOf(rule));
+  for (const rule of [...rules].reverse()) {
+    const { tests, verdict } = instructionsOf(rule);
+    program.push(...tests, ...verdict);
+    // A rule without a condition ends the program: the verifier refuses what cannot be reached behind it.
+    if (tests.length === 0) return encode(program);
+  }
   program.push([MOV64, RESULT, 0, 0, 0], [EXIT, 0, 0, 0, 0]);
   return encode(program);
 }
@@ -47,31 +52,35 @@ const TYPE_NUMBER = { b: 1, c: 2 } as const;
 const ACCESS_BIT = { m: 1, r: 2, w: 4 } as const;
 const ALL_ACCESS = 7;
 
-function instructionsOf(rule: DeviceRule): readonly Instruction[] {
+interface RuleCode {
+  readonly tests: readonly Instruction[];
+  readonly verdict: readonly Instruction[];
+}
+
+function instructionsOf(rule: DeviceRule): RuleCode {
   const tests: Instruction[] = [];
-  const skip = (test: Instruction): void => {
-    tests.push(test);
-  };
-  if (rule.type === 'b' || rule.type === 'c') skip([JNE, TYPE, 0, 0, TYPE_NUMBER[rule.type]]);
+  if (rule.type === 'b' || rule.type === 'c') tests.push([JNE, TYPE, 0, 0, TYPE_NUMBER[rule.type]]);
   const access = accessMask(rule.access ?? 'rwm');
   if (access !== ALL_ACCESS) {
     tests.push(move(SCRATCH, ACCESS));
     // An allowing rule has to cover all that is asked for; a denying one matches when it names any of it.
     tests.push([AND32, SCRATCH, 0, 0, rule.allow ? ~access & ALL_ACCESS : access]);
-    skip([rule.allow ? JNE : JEQ, SCRATCH, 0, 0, 0]);
+    tests.push([rule.allow ? JNE : JEQ, SCRATCH, 0, 0, 0]);
   }
-  if (rule.major !== undefined && rule.major >= 0) skip([JNE, MAJOR, 0, 0, rule.major]);
-  if (rule.minor !== undefined && rule.minor >= 0) skip([JNE, MINOR, 0, 0, rule.minor]);
+  if (rule.major !== undefined && rule.major >= 0) tests.push([JNE, MAJOR, 0, 0, rule.major]);
+  if (rule.minor !== undefined && rule.minor >= 0) tests.push([JNE, MINOR, 0, 0, rule.minor]);
   const verdict: Instruction[] = [
     [MOV64, RESULT, 0, 0, rule.allow ? 1 : 0],
     [EXIT, 0, 0, 0, 0],
   ];
   const end = tests.length + verdict.length;
-  return [...tests, ...verdict].map((instruction, index) =>
-    instruction[0] === JNE || instruction[0] === JEQ
-      ? [instruction[0], instruction[1], instruction[2], end - index - 1, instruction[4]]
-      : instruction,
+  const jumping = tests.map(
+    (instruction, index): Instruction =>
+      instruction[0] === JNE || instruction[0] === JEQ
+        ? [instruction[0], instruction[1], instruction[2], end - index - 1, instruction[4]]
+        : instruction,
   );
+  return { tests: jumping, verdict };
 }
 
 function accessMask(access: string): number {

@@ -9,7 +9,7 @@ mount -t tmpfs tmp /run
 mkdir -p /run/work /run/shm
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 for module in fs/overlayfs/overlay net/llc/llc net/802/stp net/bridge/bridge drivers/net/veth; do
-  insmod "$(echo /usr/lib/uml/modules/*/kernel/$module.ko)" 2>/dev/null
+  /bin/busybox insmod "$(echo /usr/lib/uml/modules/*/kernel/$module.ko)" 2>/dev/null
 done
 ip link set lo up 2>/dev/null
 cd "$TINYRUN_V2_DIR" || /bin/busybox halt -f

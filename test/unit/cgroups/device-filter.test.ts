@@ -67,6 +67,12 @@ describe('deviceFilter()', () => {
     expect(verdict(program, 'b', 8, 0, 'rw')).toBe(false);
   });
 
+  it('has nothing behind a rule without a condition, which the verifier would refuse', () => {
+    const program = deviceFilter([{ allow: false, access: 'rwm' }]);
+    const exits = [...program.keys()].filter((at) => at % 8 === 0 && program[at] === 0x95);
+    expect(exits).toEqual([program.length - 8]);
+  });
+
   it('denies everything where there is no rule', () => {
     expect(verdict(deviceFilter([]), 'c', 1, 3, 'r')).toBe(false);
   });
