@@ -1,25 +1,5 @@
-import {
-  BPF,
-  holds,
-  type Instruction,
-  load,
-  OFFSET_ARCH,
-  OFFSET_NUMBER,
-  OFFSET_REST,
-  returns,
-} from './bpf.ts';
-
-/**
- * What a filter says of one (architecture, number): an action, or the place in its program where it begins to look at the
- * arguments.
- */
-export type Verdict = { readonly action: number } | { readonly resume: number };
-
-/** From `from` up to the next range's `from`. */
-export interface Range {
-  readonly from: number;
-  readonly verdict: Verdict;
-}
+import { BPF, holds, type Instruction, load, OFFSET_ARCH, OFFSET_NUMBER, OFFSET_REST } from './bpf.ts';
+import { type Range, same, searchOf, type Verdict } from './search.ts';
 
 /** A decision of our own that goes before the filter's, for one architecture; undefined leaves it to the filter. */
 export type Override = (architecture: number, number: number) => { readonly action: number } | undefined;
@@ -106,10 +86,6 @@ function rangesOf(
   return ranges;
 }
 
-function same(a: Verdict, b: Verdict): boolean {
-  return 'action' in a ? 'action' in b && a.action === b.action : 'resume' in b && a.resume === b.resume;
-}
-
 /** Runs the program as far as architecture and number decide. Undefined where the number is not simply compared. */
 function run(program: readonly Instruction[], architecture: number, number: number): Verdict | undefined {
   let accumulator = 0;
@@ -132,80 +108,8 @@ function run(program: readonly Instruction[], architecture: number, number: numb
 }
 
 function sectionOf(program: readonly Instruction[], ranges: readonly Range[]): Instruction[] {
-  const section = new Section(program);
-  section.search(ranges);
-  return section.finish(load(OFFSET_NUMBER));
+  return [load(OFFSET_NUMBER), ...searchOf(ranges, (index) => residueOf(program, index))];
 }
-
-/** A place in a section, counted from its end: stable while the section grows at its front. */
-type Label = number;
-
-/**
- * One architecture's binary search, written back to front so that every jump's target is there before the jump: the
- * returns, which all branches share, come to lie at the end.
- */
-class Section {
-  private readonly reversed: Instruction[] = [];
-  private readonly returns = new Map<number, Label>();
-  private readonly program: readonly Instruction[];
-
-  constructor(program: readonly Instruction[]) {
-    this.program = program;
-  }
-
-  /** With the number in the accumulator. */
-  search(ranges: readonly Range[]): Label {
-    const [first, ...others] = ranges;
-    if (first === undefined) return 0;
-    if (others.length === 0) return this.verdict(first.verdict);
-    const middle = ranges.length >> 1;
-    const upper = this.search(ranges.slice(middle));
-    const lower = this.search(ranges.slice(0, middle));
-    const ifLower = this.near(lower);
-    const ifUpper = this.near(upper);
-    return this.push({
-      code: BPF.jumpGreaterOrEqual,
-      jt: this.distance(ifUpper),
-      jf: this.distance(ifLower),
-      k: ranges[middle]?.from ?? 0,
-    });
-  }
-
-  finish(...front: readonly Instruction[]): Instruction[] {
-    return [...front, ...this.reversed.reverse()];
-  }
-
-  private verdict(verdict: Verdict): Label {
-    if ('resume' in verdict) {
-      const residue = residueOf(this.program, verdict.resume);
-      return residue.reverse().reduce((_, instruction) => this.push(instruction), 0);
-    }
-    const known = this.returns.get(verdict.action);
-    if (known !== undefined && this.distance(known) < REACH) return known;
-    const label = this.push(returns(verdict.action));
-    this.returns.set(verdict.action, label);
-    return label;
-  }
-
-  /** The label itself, or one from which a long jump leads there. */
-  private near(label: Label): Label {
-    if (this.distance(label) < REACH) return label;
-    return this.push({ code: BPF.jump, jt: 0, jf: 0, k: this.distance(label) });
-  }
-
-  /** How many instructions lie between what is written next and the label. */
-  private distance(label: Label): number {
-    return this.reversed.length - label;
-  }
-
-  private push(instruction: Instruction): Label {
-    this.reversed.push(instruction);
-    return this.reversed.length;
-  }
-}
-
-/** A conditional jump skips 255 instructions at most; some are kept for trampolines. */
-const REACH = 250;
 
 /** The part of the program that can be reached from `start`, in its order, with the jumps adjusted. */
 function residueOf(program: readonly Instruction[], start: number): Instruction[] {

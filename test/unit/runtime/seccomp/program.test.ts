@@ -59,7 +59,7 @@ describe.skipIf(library === undefined)('compileSeccomp() of the default profile'
     simulate(program, { arch: ARCH.x86_64, number: numberOf(name), args: args.map(BigInt) });
 
   test('is small', () => {
-    expect(program.length).toBeLessThan(400);
+    expect(program.length).toBeLessThan(310);
   });
 
   test.each([
