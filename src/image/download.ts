@@ -20,47 +20,38 @@ export interface BlobDownload {
 }
 
 /**
- * Fetches the bytes of a blob from `from` to its end, each byte once, however often the connection breaks. An attempt
- * goes on where the last one ended; what a server sends again that ignores `Range` is passed over. The retry
- * policy counts attempts that got no further than the furthest byte, so a server that lies about the size, or always
- * breaks at the same place, ends the loop. The digest is not verified here.
- * @param sink returns a promise only where it has to be waited for
- * @throws RegistryError
+ * Fetches the bytes of a blob from `from` to its end into its partial file, each byte once, however often the connection
+ * breaks. An attempt goes on where the last one ended; what a server sends again that ignores `Range` is passed
+ * over. The retry policy counts attempts that got no further than the furthest byte, so a server that lies about the
+ * size, or always breaks at the same place, ends the loop. The digest is not verified here.
+ *
+ * Writes are synchronous, to the page cache: cheaper than a thread hop per chunk.
+ * @throws RegistryError; a file system error
  */
-export async function downloadBlob(
-  download: BlobDownload,
-  sink: (chunk: Uint8Array) => void | Promise<void>,
-): Promise<void> {
+export async function downloadBlob(download: BlobDownload, fd: number): Promise<void> {
   const { registry, reference, descriptor, signal } = download;
   let furthest = download.from;
-  await registry.retrying(
-    async () => {
-      if (furthest >= descriptor.size) return;
-      const { start, body, close } = await registry.blob(reference, descriptor, furthest);
-      // A silent server would otherwise keep an ended pull waiting until it is taken for stalled.
-      signal.addEventListener('abort', close, { once: true });
-      let position = start;
+  const attempt = async (): Promise<void> => {
+    if (furthest >= descriptor.size) return;
+    const { start, body, close } = await registry.blob(reference, descriptor, furthest);
+    // A silent server would otherwise keep an ended pull waiting until it is taken for stalled.
+    signal.addEventListener('abort', close, { once: true });
+    let position = start;
+    try {
       for await (const chunk of body) {
         signal.throwIfAborted();
         const known = Math.min(Math.max(furthest - position, 0), chunk.byteLength);
+        for (let at = known; at < chunk.byteLength; )
+          at += writeSync(fd, chunk, at, undefined, position + at);
         position += chunk.byteLength;
-        if (known === chunk.byteLength) continue;
-        const wait = sink(known === 0 ? chunk : chunk.subarray(known));
-        if (wait !== undefined) await wait;
+        if (position <= furthest) continue;
         furthest = position;
         download.onProgress(furthest);
       }
+    } finally {
       signal.removeEventListener('abort', close);
-    },
-    { signal, onRetry: download.onRetry, progress: () => Math.floor(furthest / GRAIN) },
-  );
-}
-
-/** Fetches a blob into its partial file. Synchronous writes to the page cache: cheaper than a thread hop per chunk. */
-export async function downloadToFile(download: BlobDownload, fd: number): Promise<void> {
-  let position = download.from;
-  await downloadBlob(download, (chunk) => {
-    for (let at = 0; at < chunk.byteLength; ) at += writeSync(fd, chunk, at, undefined, position + at);
-    position += chunk.byteLength;
-  });
+    }
+  };
+  const watch = { signal, onRetry: download.onRetry, progress: () => Math.floor(furthest / GRAIN) };
+  await registry.retrying(attempt, watch);
 }

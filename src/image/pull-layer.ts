@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
+import { closeSync, createReadStream, openSync } from 'node:fs';
 import type { Paths } from '../disk/paths.ts';
 import { TinyrunError } from '../errors.ts';
 import { type Digest, shortId } from '../oci/digest.ts';
@@ -7,14 +7,14 @@ import type { Descriptor } from '../oci/image-spec.ts';
 import type { Reference } from '../registry/reference.ts';
 import type { Registry } from '../registry/registry.ts';
 import { chainIds } from './blobs.ts';
-import { ByteChannel, ReaderGone } from './byte-channel.ts';
-import { type BlobDownload, downloadBlob, downloadToFile } from './download.ts';
+import { type BlobDownload, downloadBlob } from './download.ts';
+import { GrowingFile } from './growing-file.ts';
 import { beginLayer } from './half-layer.ts';
 import { type HeldBlob, holdBlob } from './ingest.ts';
 import { layerName, lowerDirectories } from './layers.ts';
 import type { LayerStatus } from './pull-events.ts';
 import type { Slot, Slots } from './slots.ts';
-import { isUnpackError, type UnpackLayer } from './unpack.ts';
+import { isUnpackError, type UnpackInput, type UnpackLayer, type UnpackReport } from './unpack.ts';
 
 /** What the layers of one pull share. */
 export interface LayerWork {
@@ -42,8 +42,8 @@ export interface LayerTask {
 }
 
 /**
- * Brings one layer into the store, its blob and its directory, each only where it is missing. Where an unpacker is free
- * the network streams into it; else the blob goes to its file first, so that the network never waits for the disk.
+ * Brings one layer into the store, its blob and its directory, each only where it is missing. The blob goes to its file
+ * at the speed of the network; an unpacker follows it there as soon as one is free.
  *
  * A layer with a hard link into a lower layer is unpacked again when the lower ones are there, from its file.
  * @throws TinyrunError; what was downloaded stays for the next pull
@@ -115,7 +115,7 @@ async function bring(work: LayerWork, task: LayerTask, means: Means): Promise<vo
   work.made.blobs.add(digest);
 }
 
-/** At once, so that the network streams into the unpacker; or when the blob is in its file. */
+/** At once, where one is free, so that it follows the download; or when the blob is in its file. */
 async function placeToUnpack(work: LayerWork, task: LayerTask, means: Means): Promise<Slot> {
   if (means.held.size() < task.descriptor.size) {
     const place = work.unpacks.tryTake();
@@ -126,76 +126,100 @@ async function placeToUnpack(work: LayerWork, task: LayerTask, means: Means): Pr
   return await work.unpacks.take();
 }
 
-async function fill(work: LayerWork, task: LayerTask, { held, slot }: Means): Promise<void> {
-  await downloadToFile(downloadOf(work, task, held, slot), held.fd);
+interface FillOptions {
+  readonly onProgress?: (furthest: number) => void;
+  readonly signal?: AbortSignal;
 }
 
-async function unpack(work: LayerWork, task: LayerTask, means: Means): Promise<void> {
-  const { held, slot, lower } = means;
-  const { descriptor, diffIds, position } = task;
-  const diffId = diffIds[position];
-  if (diffId === undefined) throw new Error('layer without a diffID');
-  work.signal.throwIfAborted();
-  const half = beginLayer(work.paths);
-  const have = held.size();
-  const channel = have < descriptor.size ? new ByteChannel() : undefined;
-  const stop = new AbortController();
-  const signal = AbortSignal.any([work.signal, stop.signal]);
-  const pump =
-    channel === undefined ? undefined : pumpInto(channel, { ...downloadOf(work, task, held, slot), signal });
-  if (pump === undefined) work.onStatus(descriptor, { status: 'Extracting' });
-  try {
-    const report = await work.unpack({
-      unpacker: work.unpackerPath,
-      layerDir: half.fs,
-      blobFd: held.fd,
-      have,
-      descriptor,
-      diffId,
-      signal: work.signal,
-      ...(channel === undefined ? {} : { body: channel }),
-      ...(lower === undefined ? {} : { lower }),
-    });
-    const name = lower === undefined ? diffId : (chainIds(diffIds.slice(0, position + 1)).at(-1) ?? diffId);
-    half.finish(name, { diffId, ...report });
-    work.made.layers.add(name);
-  } finally {
-    stop.abort(new ReaderGone());
-    await pump;
-    half.dispose();
-  }
-}
-
-/** Never rejects: the reader of the channel gets the error, and with it the unpacker's caller. */
-async function pumpInto(channel: ByteChannel, download: BlobDownload): Promise<void> {
-  try {
-    await downloadBlob(download, (chunk) => channel.put(chunk));
-    channel.end();
-  } catch (error) {
-    if (!(error instanceof ReaderGone)) channel.fail(error);
-  }
-}
-
-function downloadOf(work: LayerWork, task: LayerTask, held: HeldBlob, slot: Slot): BlobDownload {
-  const { registry, reference, signal, onStatus } = work;
+async function fill(
+  work: LayerWork,
+  task: LayerTask,
+  { held, slot }: Means,
+  options: FillOptions = {},
+): Promise<void> {
+  const { registry, reference, onStatus } = work;
   const { descriptor } = task;
+  const from = held.size();
   const total = descriptor.size;
-  onStatus(descriptor, { status: 'Downloading', current: held.size(), total });
-  return {
+  onStatus(descriptor, { status: 'Downloading', current: from, total });
+  const download: BlobDownload = {
     registry,
     reference,
     descriptor,
-    from: held.size(),
-    signal,
+    from,
+    signal: options.signal ?? work.signal,
     onProgress: (current) => {
+      options.onProgress?.(current);
       onStatus(descriptor, { status: 'Downloading', current, total });
-      if (current < total) return;
-      slot.release();
-      onStatus(descriptor, { status: 'Download complete' });
     },
     onRetry: (milliseconds) =>
       onStatus(descriptor, { status: 'Retrying', retrySeconds: Math.ceil(milliseconds / 1000) }),
   };
+  await downloadBlob(download, held.fd);
+  slot.release();
+  onStatus(descriptor, { status: 'Download complete' });
+}
+
+async function unpack(work: LayerWork, task: LayerTask, means: Means): Promise<void> {
+  const { descriptor, diffIds, position } = task;
+  const diffId = diffIds[position];
+  if (diffId === undefined) throw new Error('layer without a diffID');
+  work.signal.throwIfAborted();
+  const { lower } = means;
+  const half = beginLayer(work.paths);
+  try {
+    const common = {
+      unpacker: work.unpackerPath,
+      layerDir: half.fs,
+      descriptor,
+      diffId,
+      signal: work.signal,
+      ...(lower === undefined ? {} : { lower }),
+    };
+    const report =
+      means.held.size() < descriptor.size
+        ? await unpackWhileFilling(work, task, means, common)
+        : await unpackWhole(work, means, common);
+    const chain = lower === undefined ? undefined : chainIds(diffIds.slice(0, position + 1)).at(-1);
+    half.finish(chain ?? diffId, { diffId, ...report });
+    work.made.layers.add(chain ?? diffId);
+  } finally {
+    half.dispose();
+  }
+}
+
+type CommonInput = Omit<UnpackInput, 'blobFd' | 'have' | 'body'>;
+
+async function unpackWhole(work: LayerWork, { held }: Means, input: CommonInput): Promise<UnpackReport> {
+  work.onStatus(input.descriptor, { status: 'Extracting' });
+  return await work.unpack({ ...input, blobFd: held.fd, have: input.descriptor.size });
+}
+
+/** The download goes to the file and the unpacker follows it there. Where the layer needs lower ones, it still ends. */
+async function unpackWhileFilling(
+  work: LayerWork,
+  task: LayerTask,
+  means: Means,
+  input: CommonInput,
+): Promise<UnpackReport> {
+  const { held } = means;
+  const file = new GrowingFile(held.fd, held.size(), input.descriptor.size);
+  const stop = new AbortController();
+  const filling = fill(work, task, means, {
+    onProgress: (furthest) => file.reached(furthest),
+    signal: AbortSignal.any([work.signal, stop.signal]),
+  }).catch((error: unknown) => file.fail(error));
+  // The unpacker keeps what it reads from its input in the blob's file; here it is there already.
+  const nowhere = openSync('/dev/null', 'r+');
+  try {
+    return await work.unpack({ ...input, blobFd: nowhere, have: 0, body: file });
+  } catch (error) {
+    if (!isUnpackError(error, 'needs-lower')) stop.abort(error);
+    throw error;
+  } finally {
+    await filling;
+    closeSync(nowhere);
+  }
 }
 
 /** The digest of a blob whose layer is unpacked already: only the unpacker would have computed it. */
