@@ -112,7 +112,7 @@ struct tr_dirent {
     char name[];
 };
 
-/* struct sigaction of the kernel, not of the C library. The restorer is not there on arm64, whose struct is shorter. */
+/* struct sigaction of the kernel, not of the C library. */
 struct tr_sigaction {
     void *handler;
     unsigned long flags;
