@@ -1,5 +1,5 @@
 import { errorCode, TinyrunError } from '../errors.ts';
-import { isSchemeMismatch, RegistryError } from './errors.ts';
+import { RegistryError } from './errors.ts';
 import type { Endpoint } from './mirrors.ts';
 import { printable } from './printable.ts';
 import { isLoopback } from './proxy.ts';
@@ -66,10 +66,8 @@ async function probe({ url, insecure }: Base, transport: Transport): Promise<Reg
     return undefined;
   } catch (error) {
     if (!(error instanceof RegistryError)) throw error;
-    const code = errorCode(error.cause);
-    const isOtherScheme = isSchemeMismatch(code) || code === 'ECONNRESET' || code === 'ECONNREFUSED';
     // A timeout says nothing about the scheme, and asking again would wait as long again.
-    if (isOtherScheme || error.kind === 'denied') return error;
+    if (errorCode(error.cause) !== undefined) return error;
     throw error;
   }
 }

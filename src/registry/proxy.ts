@@ -1,3 +1,5 @@
+import { TinyrunError } from '../errors.ts';
+
 /** Environment variables as the front end hands them down. */
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -11,7 +13,19 @@ export function proxyFor(url: URL, env: Environment): URL | undefined {
   const value = env[name] ?? env[name.toLowerCase()];
   if (value === undefined || value === '') return undefined;
   if (matchesNoProxy(url, env.NO_PROXY ?? env.no_proxy ?? '')) return undefined;
-  return new URL(/^[a-z][a-z0-9+.-]*:\/\//i.test(value) ? value : `http://${value}`);
+  return proxyUrl(value, name);
+}
+
+/** The value stays out of the errors: it may have a password in it. */
+function proxyUrl(value: string, name: string): URL {
+  const address = /^[a-z][a-z0-9+.-]*:\/\//i.test(value) ? value : `http://${value}`;
+  if (!URL.canParse(address)) throw new TinyrunError('invalid', `Cannot use ${name}: it is no address`);
+  const url = new URL(address);
+  if (url.protocol === 'http:' || url.protocol === 'https:') return url;
+  throw new TinyrunError(
+    'unsupported',
+    `Cannot use ${name}: it is a "${url.protocol}" proxy, expected "http:"`,
+  );
 }
 
 /** `localhost`, 127.0.0.0/8 and ::1, as they stand in a URL or in a reference. */

@@ -154,10 +154,13 @@ async function makeAgent(
   // Made once per host: with authorities of its own, a context takes tens of milliseconds.
   const secureContext =
     Object.keys(context).length === 0 ? {} : { secureContext: createSecureContext(context) };
-  const tls = { ...pool, ...secureContext, rejectUnauthorized: !insecure };
-  if (proxy === undefined) return new HttpsAgent(tls);
+  const tls = { ...secureContext, rejectUnauthorized: !insecure };
+  if (proxy === undefined) return new HttpsAgent({ ...pool, ...tls });
   const { HttpsProxyAgent } = await import('https-proxy-agent');
-  return new HttpsProxyAgent(proxy, tls);
+  // What is given to the constructor is for the connection to the proxy, which is verified in any case.
+  const agent = new HttpsProxyAgent(proxy, { ...pool, ...secureContext });
+  Object.assign(agent.options, tls);
+  return agent;
 }
 
 /** node-fetch up to the headers, under the time limit. Its own decoding and redirects are off. */

@@ -34,6 +34,17 @@ describe('proxyFor()', () => {
   });
 });
 
+describe('proxyFor() with a bad proxy', () => {
+  it.each([
+    ['http://me:secret@[bad', 'Cannot use HTTPS_PROXY: it is no address'],
+    ['socks5://me:secret@proxy', 'Cannot use HTTPS_PROXY: it is a "socks5:" proxy, expected "http:"'],
+  ])('%s says so without the password', (value, message) => {
+    expect(() => proxyFor(new URL('https://r.io/x'), { HTTPS_PROXY: value })).toThrow(
+      expect.objectContaining({ message }),
+    );
+  });
+});
+
 describe('isLoopback()', () => {
   it.each([
     ['localhost', true],
