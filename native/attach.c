@@ -151,7 +151,12 @@ static void on_connect(struct tr_watch *watch, uint32_t events) {
         return;
     }
     fd = accept4(tr_watch_fd(watch), NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    if (fd < 0) return;
+    if (fd < 0) {
+        /* Out of fds or memory: the waiting connection must not become a busy loop. */
+        if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) tr_watch_want(watch, 0);
+        if (watch->events == 0 && stall_timer.at == 0) stall_timer.at = tr_now() + STALL_MS;
+        return;
+    }
     memset(client, 0, sizeof *client);
     client->sent = frame_length; /* it joins with the next frame */
     if (tr_watch_open(&client->watch, fd, EPOLLIN, on_client) != 0) {
@@ -204,6 +209,7 @@ static void check_stalled(void) {
         if (tr_now() - client->moved_at >= STALL_MS) leave(client);
     }
     if (frame_length > 0) stall_timer.at = tr_now() + STALL_MS / 4;
+    tr_watch_want(&listener, EPOLLIN);
 }
 
 void tr_clients_started(pid_t pid, uint64_t start_time) {

@@ -65,7 +65,7 @@ int tr_log_open(const char *path, uint64_t max_bytes, uint32_t max_files) {
     return open_log();
 }
 
-/* Writes the buffer, or drops it: half an entry is cut off again, since the next one would be glued to it. */
+/* Writes the buffer, or as much as the disk takes of it and drops the rest. */
 static void flush(void) {
     size_t done = 0;
     if (used == 0) return;
@@ -80,13 +80,14 @@ static void flush(void) {
         if (n <= 0) break;
         done += (size_t)n;
     }
-    if (done == used) {
-        log_file.size += used;
-        log_file.retry_at = 0;
-    } else {
-        if (done > 0 && ftruncate(log_file.fd, (off_t)log_file.size) < 0) log_file.size += done;
-        log_file.retry_at = tr_now() + RETRY_MS;
+    log_file.retry_at = done == used ? 0 : tr_now() + RETRY_MS;
+    if (done < used) {
+        /* Half an entry is cut off again: the next one would be glued to it. */
+        const char *newline = memrchr(batch, '\n', done);
+        size_t whole = newline == NULL ? 0 : (size_t)(newline - batch) + 1;
+        if (whole < done && ftruncate(log_file.fd, (off_t)(log_file.size + whole)) == 0) done = whole;
     }
+    log_file.size += done;
     used = 0;
 }
 

@@ -12,20 +12,25 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "frames.h"
+#include "interpreter.h"
 
 /* Memory is given back when nothing has happened for so long. */
 #define IDLE_MS 1000
 /* A client that takes its output more slowly than this no longer holds up the record of the exit (Docker's time, too). */
 #define EXIT_PATIENCE_MS 2000
+/* For what is left of a container that shares the host's pid namespace; `cleanup` kills with more patience. */
+#define KILL_PATIENCE_MS 100
 
 static struct tr_plan plan;
 static struct tr_context context = TR_CONTEXT_INIT;
@@ -162,12 +167,18 @@ static bool drain(int64_t deadline) {
     return true;
 }
 
+/* In a pid namespace of its own all have died with the first; elsewhere the others would go on and keep the pipes open. */
+static void kill_the_rest(void) {
+    if ((plan.namespaces & CLONE_NEWPID) == 0 && plan.kill_path != NULL) tr_kill_cgroup(plan.kill_path, KILL_PATIENCE_MS);
+}
+
 static void supervise(void) {
     bool drained;
     tr_timer_add(&idle_timer);
     tr_timer_add(&exit_timer);
     idle_timer.at = tr_now() + IDLE_MS;
     while (!state.exited) turn();
+    kill_the_rest();
     tr_stdio_exited();
     drained = drain(tr_now_fresh() + EXIT_PATIENCE_MS);
     release();
@@ -199,6 +210,8 @@ static int run(int argc, char **argv) {
     fcntl(TR_FD_LOCK, F_SETFD, FD_CLOEXEC);
     prctl(PR_SET_DUMPABLE, 0);
     setsid();
+    umask(0); /* a plan's modes mean what they say */
+    if (chdir("/") < 0) return 1; /* a directory of the launcher's would stay busy */
     set_name(argc, argv);
     if (start(&failure)) {
         supervise();

@@ -17,6 +17,10 @@
 #include "frames.h"
 
 #define TTY_RETRY_MS 100
+/* Once a container fills its pipe: fewer changes between it and us. Not before, as the kernel's table costs memory, too. */
+#define BUSY_PIPE (256 * 1024)
+/* Pieces taken from one stream before the others have their turn. */
+#define ROUNDS 4
 
 static struct {
     uint8_t header[TR_FRAME_HEADER];
@@ -29,6 +33,7 @@ static struct tr_watch sink;       /* the container's stdin; for a terminal a du
 static size_t input_at, input_end;
 static bool input_ending; /* close the sink once the input is through */
 static bool tty, exited, paused;
+static bool busy[2]; /* the pipe has been enlarged */
 
 static void on_output(struct tr_watch *watch, uint32_t events);
 static void on_sink(struct tr_watch *watch, uint32_t events);
@@ -106,32 +111,48 @@ static void tty_retry(void) {
     if (!paused) tr_watch_want(&outputs[0], EPOLLIN);
 }
 
-static void on_output(struct tr_watch *watch, uint32_t events) {
-    int stream = (int)(watch - outputs);
-    ssize_t n;
-    (void)events;
-    if (paused) return; /* by the other stream, in this very turn of the loop */
-    n = read(tr_watch_fd(watch), output.bytes, sizeof output.bytes);
-    if (n < 0 && errno == EINTR) return;
-    if (n < 0 && errno == EAGAIN) {
-        /* Whoever still holds the other end of a dead container's pipe (it shares a pid namespace) is none of ours. */
-        if (exited) end_output(watch);
-        return;
-    }
-    if (n < 0 && errno == EIO && tty) {
-        tty_hung_up();
-        return;
-    }
-    if (n <= 0) {
-        end_output(watch);
-        return;
-    }
-    tr_log(stream, output.bytes, (size_t)n);
-    tr_frame_header(output.header, stream == 0 ? TR_FRAME_STDOUT : TR_FRAME_STDERR, (size_t)n);
-    tr_clients_send(output.header, TR_FRAME_HEADER + (size_t)n, false);
+/* The buffer is full: what is there belongs to the log and, as one frame, to the clients. */
+static void pass_on(int stream, size_t length) {
+    tr_log(stream, output.bytes, length);
+    tr_frame_header(output.header, stream == 0 ? TR_FRAME_STDOUT : TR_FRAME_STDERR, length);
+    tr_clients_send(output.header, TR_FRAME_HEADER + length, false);
     if (tr_clients_flushed()) return;
     paused = true;
     for (int i = 0; i < 2; i++) tr_watch_want(&outputs[i], 0);
+}
+
+/* Takes one piece; false where nothing more is to be had for now. */
+static bool take_output(struct tr_watch *watch) {
+    int stream = (int)(watch - outputs);
+    ssize_t n = read(tr_watch_fd(watch), output.bytes, sizeof output.bytes);
+    if (n < 0 && errno == EINTR) return true;
+    if (n < 0 && errno == EAGAIN) {
+        /* Whoever still holds the other end of a dead container's pipe (it shares a pid namespace) is none of ours. */
+        if (exited) end_output(watch);
+        return false;
+    }
+    if (n < 0 && errno == EIO && tty) {
+        tty_hung_up();
+        return false;
+    }
+    if (n <= 0) {
+        end_output(watch);
+        return false;
+    }
+    if (n == TR_CHUNK && !busy[stream]) {
+        busy[stream] = true;
+        fcntl(tr_watch_fd(watch), F_SETPIPE_SZ, BUSY_PIPE);
+    }
+    pass_on(stream, (size_t)n);
+    /* Less than there was room for: the pipe is empty, or a terminal's, whose reads are short. */
+    return n == TR_CHUNK;
+}
+
+static void on_output(struct tr_watch *watch, uint32_t events) {
+    (void)events;
+    /* It may have been paused by the other stream, in this very turn of the loop. */
+    for (int round = 0; round < ROUNDS && !paused && watch->fd != 0; round++)
+        if (!take_output(watch)) break;
 }
 
 void tr_stdio_resume(void) {
@@ -152,8 +173,7 @@ void tr_stdio_exited(void) {
 bool tr_stdio_drained(void) {
     if (paused) return false;
     /* An open pipe with nothing in it gives no event, so ask. */
-    for (int i = 0; i < 2 && !paused; i++)
-        if (outputs[i].fd != 0) on_output(&outputs[i], 0);
+    for (int i = 0; i < 2; i++) on_output(&outputs[i], 0);
     return outputs[0].fd == 0 && outputs[1].fd == 0 && !paused;
 }
 

@@ -71,7 +71,7 @@ const FAILING_PHASES = [...PHASES, 'clone', 'monitor'] as const;
 
 const RUN_MONITOR = "run the container's monitor";
 
-const LOCK_PATIENCE_MS = 5000;
+const LOCK_PATIENCE_MS = 3000;
 const SOCKET_PATH_MAX = 107;
 
 /**
