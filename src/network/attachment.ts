@@ -1,12 +1,15 @@
 /** How a container is joined to a bridge: netlink ops for the host's side and for the container's. Pure. */
 import type { Op } from '../native/plan.ts';
 import type { BridgeNetwork } from './bridge.ts';
+import type { NetworkHost } from './host.ts';
 import { encode, type Message } from './netlink.ts';
 import { addAddress, addDefaultRoute, addVeth, linkUp, vethPidOffset } from './rtnetlink.ts';
 
-/** In a new network namespace `lo` is always the first interface, and what is put in first the second. */
+/** In a new network namespace `lo` is always the first interface. */
 const LOOPBACK_INDEX = 1;
-const ETH0_INDEX = 2;
+
+/** Of the tunnel modules: each makes such an interface in every network namespace, unless it is told not to. */
+const FALLBACK_TUNNELS = 'tunl0 gre0 gretap0 erspan0 ip_vti0 ip6_vti0 sit0 ip6tnl0 ip6gre0'.split(' ');
 
 export interface Attachment {
   /** Name of the veth's end on the host. */
@@ -35,6 +38,17 @@ export function hostInterfacePrefix(id: string): string {
   return `tr${id.slice(0, 9)}`;
 }
 
+/**
+ * The index that the first interface gets that is put into a new network namespace: it comes behind `lo` and the tunnels that are
+ * born with the namespace. (Addresses and routes can be set only by index.)
+ * @see https://docs.kernel.org/admin-guide/sysctl/net.html, fb_tunnels_only_for_init_net
+ */
+export function firstIndex(host: Pick<NetworkHost, 'exists' | 'readText'>): number {
+  const onlyOnHost = (host.readText('/proc/sys/net/core/fb_tunnels_only_for_init_net') ?? '0').trim() !== '0';
+  const tunnels = FALLBACK_TUNNELS.filter((name) => host.exists(`/proc/sys/net/ipv4/conf/${name}`));
+  return LOOPBACK_INDEX + 1 + (onlyOnHost ? 0 : tunnels.length);
+}
+
 /** Monitor's side, once the child is there: the pair, with one end in the child's namespace. */
 export function connectOps(attachment: Attachment, network: BridgeNetwork, bridgeIndex: number): Op[] {
   const messages = encode([
@@ -61,16 +75,17 @@ export function connectOps(attachment: Attachment, network: BridgeNetwork, bridg
  * Child's side, after `await connected`. There is no route to the subnet, only to the gateway: what containers say to each other
  * passes the host's IP layer, where connections to published ports are translated. On the bridge alone, the answer of one
  * container to another would come from an address that was never called, unless the client's address were replaced.
+ * @param index of `eth0`: see `firstIndex`
  */
-export function interfaceOps(attachment: Attachment): Op[] {
+export function interfaceOps(attachment: Attachment, index: number): Op[] {
   const { ipv4, ipv6 } = attachment;
   const messages: Message[] = [
     linkUp(LOOPBACK_INDEX),
-    addAddress(ETH0_INDEX, ipv4.address, ipv4.prefixLength, false),
-    ...(ipv6 === undefined ? [] : [addAddress(ETH0_INDEX, ipv6.address, ipv6.prefixLength, false)]),
-    linkUp(ETH0_INDEX),
-    addDefaultRoute(ETH0_INDEX, ipv4.gateway),
-    ...(ipv6 === undefined ? [] : [addDefaultRoute(ETH0_INDEX, ipv6.gateway)]),
+    addAddress(index, ipv4.address, ipv4.prefixLength, false),
+    ...(ipv6 === undefined ? [] : [addAddress(index, ipv6.address, ipv6.prefixLength, false)]),
+    linkUp(index),
+    addDefaultRoute(index, ipv4.gateway),
+    ...(ipv6 === undefined ? [] : [addDefaultRoute(index, ipv6.gateway)]),
   ];
   return [
     ipv6 === undefined

@@ -11,7 +11,7 @@ import {
   parseMac,
   parsePrefix,
 } from './addresses.ts';
-import { type Attachment, connectOps, hostInterfaceName, interfaceOps } from './attachment.ts';
+import { type Attachment, connectOps, firstIndex, hostInterfaceName, interfaceOps } from './attachment.ts';
 import type { BridgeNetwork } from './bridge.ts';
 import type { DefaultBridge, ReadyBridge } from './default-bridge.ts';
 import { etcFiles } from './etc.ts';
@@ -41,13 +41,12 @@ export async function planBridge(
     publish: request.publish,
     publishAll: request.publishAll,
     exposed: [...input.exposed, ...request.expose],
-    ipv6: host.readText('/proc/net/if_inet6') !== undefined,
+    ipv6: host.exists('/proc/net/if_inet6'),
     freePort: portChooser(host.readText, host.random),
   });
   const lease = acquire(ready.pool, input.id, ip);
   const undo = (): void => {
-    removeRecord(lease.path);
-    release(lease, input.id);
+    if (release(lease, input.id)) removeRecord(lease.path);
   };
   try {
     if (bindings.length > 0) writeRecord(lease.path, bindings);
@@ -58,7 +57,7 @@ export async function planBridge(
     );
     return {
       prepare: ports.prepare,
-      child: interfaceOps(attachment),
+      child: interfaceOps(attachment, firstIndex(host)),
       connect: connectOps(attachment, network, ready.index),
       release: [...ports.release, ...leaseOps(lease, bindings.length > 0)],
       namespace: { type: 'new' },

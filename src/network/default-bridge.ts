@@ -2,7 +2,7 @@
 import { existsSync, rmSync } from 'node:fs';
 import { makePrivateDirectory, readJson, writeJson } from '../disk/atomic.ts';
 import type { Paths } from '../disk/paths.ts';
-import { errorCode, TinyrunError } from '../errors.ts';
+import { TinyrunError } from '../errors.ts';
 import { type Prefix, parseAddress, parsePrefix } from './addresses.ts';
 import { hostInterfacePrefix } from './attachment.ts';
 import {
@@ -18,7 +18,8 @@ import {
   removeBridge,
   surveyHost,
 } from './bridge.ts';
-import { type Firewall, firewallOf, isLoaded, removeTable, rulesetOf, tableName } from './firewall.ts';
+import { firewallOf, isLoaded, removeTable, rulesetOf, tableName } from './firewall.ts';
+import { forgetForeignRules, letThrough } from './foreign-firewall.ts';
 import type { NetworkHost } from './host.ts';
 import { leases, type Pool, reclaim } from './ipam.ts';
 import { addElements } from './nfnetlink.ts';
@@ -56,7 +57,8 @@ export function openDefaultBridge(paths: Paths, host: NetworkHost): DefaultBridg
     directory,
     subnet: prefixOf(network.subnet),
     gateway: parseAddress(network.gateway) ?? new Uint8Array(4),
-    isStale: (id) => !existsSync(paths.container(id)) || !host.lockIsHeld(paths.lock(id)),
+    // As long as there is a teardown file, somebody will run it, and that gives the lease back.
+    isStale: (id) => !existsSync(paths.teardown(id)) && !host.lockIsHeld(paths.lock(id)),
     now: host.now,
   });
 
@@ -77,9 +79,14 @@ export function openDefaultBridge(paths: Paths, host: NetworkHost): DefaultBridg
     const index = makeBridge(host, network, (name) => prefixes.some((prefix) => name.startsWith(prefix)));
     enableForwarding(host, network);
     const firewall = firewallOf(paths.instance, network);
-    const warnings = await load(host, firewall, directory, network);
-    const table = warnings.length === 0 ? firewall.table : undefined;
-    return { network, index, table, warnings, pool: poolOf(network) };
+    const pool = poolOf(network);
+    const problem = await load(host, rulesetOf(firewall, network));
+    if (problem !== undefined) return { network, index, table: undefined, warnings: [problem], pool };
+    // After the load: a container whose monitor is seen without its lock here will add its elements to the new table itself.
+    const restored = publishedElements(pool, network, (id) => host.lockIsHeld(paths.lock(id)));
+    if (restored.length > 0) host.netlink('netfilter', addElements(firewall.table, restored));
+    const warnings = await letThrough(host, network.bridge, firewall.table);
+    return { network, index, table: firewall.table, warnings, pool };
   };
 
   const locked = <T>(action: () => Promise<T>): Promise<T> => {
@@ -99,6 +106,7 @@ export function openDefaultBridge(paths: Paths, host: NetworkHost): DefaultBridg
     destroy: () =>
       locked(async () => {
         removeBridge(host, bridgeName(paths.instance));
+        await forgetForeignRules(host, bridgeName(paths.instance));
         removeTable(host, tableName(paths.instance));
         for (const path of [directory, recordPath, lockPath]) rmSync(path, { recursive: true, force: true });
       }),
@@ -126,32 +134,16 @@ function settle(
   return designNetwork({ name: NAME, bridge, routes, ipv6, uplinkMtu, random: host.random });
 }
 
-/** Loads the table and puts back what running containers have published. @returns warnings: why there is no firewall */
-async function load(
-  host: NetworkHost,
-  firewall: Firewall,
-  directory: string,
-  network: BridgeNetwork,
-): Promise<string[]> {
+/** @returns why there is no firewall, for the user */
+async function load(host: NetworkHost, firewall: string): Promise<string | undefined> {
   try {
-    await host.loadRuleset(rulesetOf(firewall, network));
+    await host.loadRuleset(firewall);
+    return undefined;
   } catch (error) {
     if (!(error instanceof TinyrunError) || error.kind !== 'unsupported') throw error;
     const hint = error.hint === undefined ? '' : ` (${error.hint})`;
-    return [
-      `${error.message}${hint}. Published ports work; containers reach nothing beyond this host, and clients are seen with the address of the host`,
-    ];
+    return `${error.message}${hint}. Published ports work, but containers reach nothing beyond this host, and see every client with the host's address`;
   }
-  const subnet6 = network.subnet6 === undefined ? undefined : prefixOf(network.subnet6);
-  for (const batch of publishedElements(directory, prefixOf(network.subnet), subnet6)) {
-    try {
-      host.netlink('netfilter', addElements(firewall.table, batch));
-    } catch (error) {
-      // Two records for one port: one is of a container that died with its monitor, and `recover` will remove it.
-      if (errorCode(error) !== 'EBUSY' && errorCode(error) !== 'EEXIST') throw error;
-    }
-  }
-  return [];
 }
 
 function prefixOf(text: string): Prefix {

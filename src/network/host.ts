@@ -1,5 +1,5 @@
 /** What the network code needs of the machine it runs on; tests hand in another one. */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { withLock } from '../disk/lock.ts';
 import { errorCode, TinyrunError } from '../errors.ts';
 import { lockIsHeld, netlink } from '../native/syscalls.ts';
@@ -9,9 +9,12 @@ export interface NetworkHost {
   netlink(protocol: 'route' | 'netfilter', messages: Uint8Array): Uint8Array;
   /** A file of /proc, /sys or /etc; undefined where it is missing. */
   readText(path: string): string | undefined;
+  exists(path: string): boolean;
   writeText(path: string, text: string): void;
   /** Runs `nft -f -`. @throws TinyrunError `unsupported` where there is no nft or the kernel has no nf_tables */
   loadRuleset(text: string): Promise<void>;
+  /** Standard output of a program; undefined where it is not installed or fails. Never on the path of a start. */
+  run(program: string, args: readonly string[]): Promise<string | undefined>;
   /** For what must differ, not for what must stay secret. */
   random(length: number): Uint8Array;
   withLock<T>(path: string, action: () => Promise<T>): Promise<T>;
@@ -25,8 +28,10 @@ export function systemHost(): NetworkHost {
   return {
     netlink,
     readText,
+    exists: existsSync,
     writeText: (path, text) => writeFileSync(path, text),
     loadRuleset,
+    run: runProgram,
     random: randomBytes,
     withLock: (path, action) => withLock(path, 'exclusive', action),
     lockIsHeld,
@@ -47,6 +52,15 @@ function readText(path: string): string | undefined {
 /** V8 seeds its generator from the kernel's. The device would cost a start 0.2 ms, `node:crypto` 4 ms. */
 function randomBytes(length: number): Uint8Array {
   return Uint8Array.from({ length }, () => Math.floor(Math.random() * 256));
+}
+
+async function runProgram(program: string, args: readonly string[]): Promise<string | undefined> {
+  const { execFile } = await import('node:child_process');
+  return new Promise((resolve) => {
+    execFile(program, args, { timeout: 10_000 }, (error, stdout) =>
+      resolve(error === null ? stdout : undefined),
+    );
+  });
 }
 
 async function loadRuleset(text: string): Promise<void> {

@@ -62,12 +62,18 @@ export function acquire(pool: Pool, id: string, wanted?: Uint8Array): Lease {
   return lease;
 }
 
-/** Gives an address back. Fine if it is given back already, or belongs to another container by now. */
-export function release(lease: Lease, id: string): void {
+/**
+ * Gives an address back. Fine if it is given back already, or belongs to another container by now.
+ * @returns whether it was this container's
+ */
+export function release(lease: Lease, id: string): boolean {
   try {
-    if (readlinkSync(lease.path) === id) unlinkSync(lease.path);
+    if (readlinkSync(lease.path) !== id) return false;
+    unlinkSync(lease.path);
+    return true;
   } catch (error) {
-    if (errorCode(error) !== 'ENOENT') throw error;
+    if (errorCode(error) === 'ENOENT') return false;
+    throw error;
   }
 }
 

@@ -4,9 +4,10 @@
  */
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { errorCode } from '../errors.ts';
-import { addressAt, offsetIn, type Prefix, parseAddress } from './addresses.ts';
+import { addressAt, offsetIn, parseAddress, parsePrefix } from './addresses.ts';
+import type { BridgeNetwork } from './bridge.ts';
 import { elementsOf } from './firewall.ts';
-import { leases } from './ipam.ts';
+import { leases, type Pool } from './ipam.ts';
 import type { SetElement } from './nfnetlink.ts';
 import type { Binding } from './ports.ts';
 
@@ -23,20 +24,20 @@ export function removeRecord(leasePath: string): void {
   rmSync(recordPath(leasePath), { force: true });
 }
 
-/** The firewall's elements of all containers that hold a lease, a list for each. */
+/** The firewall's elements of all containers that run. */
 export function publishedElements(
-  directory: string,
-  subnet: Prefix,
-  subnet6: Prefix | undefined,
-): SetElement[][] {
-  const elements: SetElement[][] = [];
-  for (const text of leases(directory).keys()) {
+  pool: Pool,
+  network: BridgeNetwork,
+  isRunning: (id: string) => boolean,
+): SetElement[] {
+  const subnet6 = parsePrefix(network.subnet6 ?? '');
+  const elements: SetElement[] = [];
+  for (const [text, id] of leases(pool.directory)) {
     const ipv4 = parseAddress(text);
-    if (ipv4 === undefined) continue;
-    const ipv6 = subnet6 === undefined ? undefined : addressAt(subnet6, offsetIn(subnet, ipv4));
-    const container = ipv6 === undefined ? { ipv4 } : { ipv4, ipv6 };
-    const own = elementsOf(readRecord(`${directory}/${text}`), container);
-    if (own.length > 0) elements.push(own);
+    const bindings = readRecord(`${pool.directory}/${text}`);
+    if (ipv4 === undefined || bindings.length === 0 || !isRunning(id)) continue;
+    const ipv6 = subnet6 === undefined ? undefined : addressAt(subnet6, offsetIn(pool.subnet, ipv4));
+    elements.push(...elementsOf(bindings, ipv6 === undefined ? { ipv4 } : { ipv4, ipv6 }));
   }
   return elements;
 }

@@ -3,12 +3,14 @@
  * ops of a plan as the monitor and the child would, serves and connects. Bundled and started by network-native.test.ts.
  */
 import { createSocket } from 'node:dgram';
-import { readFileSync, unlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, openSync, readFileSync, unlinkSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
+import { dirname } from 'node:path';
 import { createInterface } from 'node:readline';
 import { pathsOf } from '../../src/disk/paths.ts';
 import { describe } from '../../src/errors.ts';
 import type { Op } from '../../src/native/plan.ts';
+import { flock } from '../../src/native/syscalls.ts';
 import { systemHost } from '../../src/network/host.ts';
 import { type NetworkInput, openNetworks } from '../../src/network/networks.ts';
 
@@ -24,7 +26,7 @@ export type Command =
       readonly port: number;
       readonly address: string;
     }
-  | { readonly do: 'read'; readonly path: string }
+  | { readonly do: 'read' | 'lock'; readonly path: string }
   | { readonly do: 'time'; readonly input: NetworkInput; readonly rounds: number }
   | { readonly do: 'repair' | 'destroy' | 'reclaim' };
 
@@ -57,6 +59,10 @@ async function carryOut(command: Command): Promise<unknown> {
       return askUdp(command.address, command.port);
     case 'read':
       return readFileSync(command.path, 'utf8');
+    case 'lock':
+      // As the monitor does, for life.
+      mkdirSync(dirname(command.path), { recursive: true });
+      return flock(openSync(command.path, 'a'), 'exclusive', false);
     case 'time':
       return time(command.input, command.rounds);
     default:

@@ -27,6 +27,7 @@ import { needing } from '../harness/requires.ts';
 import type { Command } from './network-driver.ts';
 
 const it = needing('root', 'nft');
+const hasIptables = spawnSync('iptables', ['--version']).status === 0;
 const top = join(import.meta.dirname, '..', '..');
 const bundle = join(top, 'dist', `network-driver-${process.pid}.mjs`);
 
@@ -76,8 +77,8 @@ class Place {
     });
   }
 
-  nft(...args: string[]): string {
-    const { stdout, stderr, status } = spawnSync('nsenter', ['-t', String(this.pid), '-n', 'nft', ...args]);
+  command(...words: string[]): string {
+    const { stdout, stderr, status } = spawnSync('nsenter', ['-t', String(this.pid), '-n', ...words]);
     if (status !== 0) throw new Error(stderr.toString());
     return stdout.toString();
   }
@@ -150,6 +151,7 @@ const containers: Container[] = [];
 async function start(letter: string, publish: readonly PortRequest[] = []): Promise<Container> {
   const plan = (await host.tell({ do: 'plan', input: inputOf(letter, publish) })) as NetworkPlan;
   const place = await Place.open(paths, letter);
+  await place.tell({ do: 'lock', path: paths.lock(letter.repeat(64)) });
   await host.tell({ do: 'run', ops: plan.prepare });
   await host.tell({ do: 'run', ops: plan.connect, pid: place.pid });
   await place.tell({ do: 'run', ops: plan.child });
@@ -276,7 +278,7 @@ describe("a network of the kernel's", () => {
   });
 
   it('repairs a flushed firewall with the next plan, published ports included', async () => {
-    host.nft('flush', 'ruleset');
+    host.command('nft', 'flush', 'ruleset');
     expect(await ask(client, '198.51.100.1', 8080)).toBe('proxy 198.51.100.2');
     await start('c');
     expect(await ask(client, '198.51.100.1', 8080)).toBe('a 198.51.100.2');
@@ -291,6 +293,21 @@ describe("a network of the kernel's", () => {
     expect(await ask(client, '198.51.100.1', 8080)).toBe('a 198.51.100.2');
     expect(await ask(peer.place, addressOf(server), 80)).toBe(`a ${addressOf(peer)}`);
   });
+
+  it.skipIf(!hasIptables)(
+    'passes a firewall of iptables that drops what is forwarded (Docker, ufw)',
+    async () => {
+      const iptables = (...args: string[]): string => host.command('iptables', ...args);
+      iptables('-P', 'FORWARD', 'DROP');
+      expect(await ask(peer.place, '198.51.100.2', 7000)).toBe('no answer');
+      await host.tell({ do: 'repair' });
+      expect(await ask(peer.place, '198.51.100.2', 7000)).toBe('client 198.51.100.1');
+      expect(await ask(client, '198.51.100.1', 8080)).toBe('a 198.51.100.2');
+      const rules = iptables('-S', 'FORWARD');
+      await host.tell({ do: 'repair' });
+      expect(iptables('-S', 'FORWARD')).toBe(rules);
+    },
+  );
 
   it('refuses a port that the firewall already sends elsewhere', async () => {
     const plan = (await host.tell({ do: 'plan', input: inputOf('e', [web]) })) as NetworkPlan;
@@ -307,7 +324,7 @@ describe("a network of the kernel's", () => {
   it('release takes the port and the lease away, and the interface goes with the namespace', async () => {
     await host.tell({ do: 'run', ops: server.plan.release });
     expect(await ask(client, '198.51.100.1', 8080)).toBe('proxy 198.51.100.2');
-    expect(host.nft('list', 'ruleset')).not.toContain('elements');
+    expect(host.command('nft', 'list', 'ruleset')).not.toContain('elements');
     expect(readdirSync(paths.leases('bridge'))).not.toContain(addressOf(server));
     await server.place.close();
     await expect
@@ -319,7 +336,9 @@ describe("a network of the kernel's", () => {
     await host.tell({ do: 'destroy' });
     for (const container of containers) await container.place.close();
     await expect.poll(() => host.interfaces(), { timeout: 5000 }).toEqual([]);
-    expect(host.nft('list', 'tables')).toBe('');
+    expect(host.command('nft', 'list', 'tables')).not.toContain('tinyrun');
+    if (existsSync('/usr/sbin/iptables'))
+      expect(host.command('iptables', '-S', 'FORWARD')).not.toContain('tinyrun');
     expect(existsSync(paths.leases('bridge'))).toBe(false);
     expect(readdirSync(dirname(paths.network('bridge')))).toEqual([]);
   });

@@ -28,6 +28,10 @@ class FakeHost implements NetworkHost {
   readonly sent: string[] = [];
   bridgeUp = false;
   rulesets: string[] = [];
+  readonly locks = new Set<string>();
+  readonly ran: string[] = [];
+  /** Command line → output. */
+  readonly programs = new Map<string, string>();
   nftMissing = false;
 
   netlink(protocol: 'route' | 'netfilter', messages: Uint8Array): Uint8Array {
@@ -51,6 +55,9 @@ class FakeHost implements NetworkHost {
   readText(path: string): string | undefined {
     return this.files.get(path);
   }
+  exists(path: string): boolean {
+    return this.files.has(path);
+  }
   writeText(path: string, value: string): void {
     this.files.set(path, value);
   }
@@ -62,14 +69,18 @@ class FakeHost implements NetworkHost {
     }
     this.rulesets.push(ruleset);
   }
+  async run(program: string, args: readonly string[]): Promise<string | undefined> {
+    this.ran.push([program, ...args].join(' '));
+    return this.programs.get([program, ...args].join(' '));
+  }
   random(length: number): Uint8Array {
     return new Uint8Array(length).fill(0xab);
   }
   withLock<T>(_path: string, action: () => Promise<T>): Promise<T> {
     return action();
   }
-  lockIsHeld(): boolean {
-    return false;
+  lockIsHeld(path: string): boolean {
+    return this.locks.has(path);
   }
   now(): number {
     return Date.now();
@@ -187,11 +198,56 @@ describe('plan() for a bridge', () => {
 
   it('loads a flushed firewall again, with what runs', async () => {
     await networks.plan(inputOf({ publish: [web] }));
+    host.locks.add(paths.lock(ID));
     host.rulesets = [];
     host.sent.length = 0;
     await networks.plan(inputOf());
     expect(host.rulesets).toHaveLength(1);
     expect(host.sent).toContain('netfilter 2572');
+  });
+
+  it('does not put back what a container without a monitor had published', async () => {
+    await networks.plan(inputOf({ publish: [web] }));
+    host.sent.length = 0;
+    await networks.repair();
+    expect(host.rulesets).toHaveLength(2);
+    expect(host.sent).not.toContain('netfilter 2572');
+  });
+
+  it('lets the bridge through a FORWARD chain that drops, where Docker wants it', async () => {
+    const bridge = `tr-${paths.instance}`;
+    host.files.set('/proc/net/ip_tables_names', 'nat\nfilter\n');
+    host.programs.set('iptables --version', 'iptables v1.8.9 (legacy)');
+    host.programs.set('iptables -w 5 -S FORWARD', '-P FORWARD DROP\n-A FORWARD -j DOCKER-USER\n');
+    host.programs.set('iptables -w 5 -S DOCKER-USER', '-N DOCKER-USER\n-A DOCKER-USER -j RETURN\n');
+    const plan = await networks.plan(inputOf());
+    const rule = '-m comment --comment tinyrun -j ACCEPT';
+    expect(host.ran).toContain(`iptables -w 5 -I DOCKER-USER -i ${bridge} ${rule}`);
+    expect(host.ran).toContain(`iptables -w 5 -I DOCKER-USER -o ${bridge} ${rule}`);
+    expect(host.ran.some((line) => line.startsWith('ip6tables'))).toBe(false);
+    expect(plan.warnings).toEqual([]);
+  });
+
+  it('warns of another firewall that drops what is forwarded', async () => {
+    const chains =
+      'table inet filter {\n\tchain fwd {\n\t\ttype filter hook forward priority filter; policy drop;\n\t}\n}\n';
+    host.programs.set('nft list chains', chains);
+    const plan = await networks.plan(inputOf());
+    expect(plan.warnings[0]).toContain('The firewall\'s chain "inet filter fwd" drops what is forwarded');
+  });
+
+  it('finds eth0 behind the tunnels that are born with a namespace', async () => {
+    const indexes = async (): Promise<boolean> => {
+      const op = (await networks.plan(inputOf())).child[1];
+      if (op?.op !== 'netlink') throw new Error('no netlink op');
+      // The second message is the IPv4 address's: its interface index is the second word of the body.
+      return decode(op.messages)[1]?.payload[4] === 3;
+    };
+    expect(await indexes()).toBe(false);
+    host.files.set('/proc/sys/net/ipv4/conf/tunl0', '');
+    expect(await indexes()).toBe(true);
+    host.files.set('/proc/sys/net/core/fb_tunnels_only_for_init_net', '1\n');
+    expect(await indexes()).toBe(false);
   });
 
   it('does without IPv6 on a host without IPv6', async () => {
