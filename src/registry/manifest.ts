@@ -75,19 +75,20 @@ function mediaTypeOf(raw: JsonObject, shape: Shape, contentType: string | undefi
     throw new TinyrunError('invalid', 'Cannot read manifest: it has neither "manifests" nor "config"');
   }
   const expected = asIndex ? INDEX_TYPES : MANIFEST_TYPES;
-  if (said !== undefined && !expected.includes(said)) throw disagreement('its "mediaType"', said, asIndex);
+  const fields = asIndex ? 'an index' : 'a manifest';
+  if (said !== undefined && !expected.includes(said))
+    throw disagreement('says', said, `has the fields of ${fields}`);
   const isKnown = header !== undefined && ACCEPTED_MANIFESTS.includes(header);
-  if (isKnown && header !== (said ?? header)) throw disagreement('the registry', header, asIndex);
-  if (isKnown && !expected.includes(header)) throw disagreement('the registry', header, asIndex);
+  if (isKnown && said !== undefined && header !== said)
+    throw disagreement('was announced as', header, `says "${said}"`);
+  if (isKnown && !expected.includes(header))
+    throw disagreement('was announced as', header, `has the fields of ${fields}`);
   // OCI 1.0 documents may leave the field out; Docker's never do.
   return said ?? (isKnown ? header : asIndex ? MEDIA_TYPE.ociIndex : MEDIA_TYPE.ociManifest);
 }
 
-function disagreement(who: string, said: string, isIndex: boolean): TinyrunError {
-  return new TinyrunError(
-    'invalid',
-    `Cannot read manifest: ${who} says "${printable(said, 100)}", but it has the fields of ${isIndex ? 'an index' : 'a manifest'}`,
-  );
+function disagreement(how: string, type: string, but: string): TinyrunError {
+  return new TinyrunError('invalid', `Cannot read manifest: it ${how} "${printable(type, 100)}", but ${but}`);
 }
 
 function schema1(): TinyrunError {

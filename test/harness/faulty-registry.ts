@@ -96,13 +96,7 @@ export async function startFaultyRegistry(): Promise<FaultyRegistry> {
     let body = '';
     for await (const chunk of request) body += String(chunk);
     registry.seen.push({ method: request.method ?? '', path, headers: request.headers, body });
-    const rule = registry.faults.find(
-      (one) =>
-        matches(one, `${request.method} ${path}`) &&
-        (hits.get(one) ?? 0) < (one.times ?? Number.POSITIVE_INFINITY),
-    );
-    if (rule !== undefined) hits.set(rule, (hits.get(rule) ?? 0) + 1);
-    const fault = rule?.fault;
+    const fault = nextFault(registry, hits, `${request.method} ${path}`);
     const reply = (content: Content, how: Omit<SendHow, 'fault'>): void =>
       send(request, response, content, { ...how, fault });
     if (path.startsWith('/token')) {
@@ -122,6 +116,19 @@ export async function startFaultyRegistry(): Promise<FaultyRegistry> {
     }
   }
   return registry;
+}
+
+/** The fault for a request, counted against its rule. */
+function nextFault(
+  { faults }: FaultyRegistry,
+  hits: Map<FaultRule, number>,
+  text: string,
+): Fault | undefined {
+  const isLeft = (rule: FaultRule): boolean =>
+    (hits.get(rule) ?? 0) < (rule.times ?? Number.POSITIVE_INFINITY);
+  const rule = faults.find((one) => matches(one, text) && isLeft(one));
+  if (rule !== undefined) hits.set(rule, (hits.get(rule) ?? 0) + 1);
+  return rule?.fault;
 }
 
 function matches({ on }: FaultRule, text: string): boolean {

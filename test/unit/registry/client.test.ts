@@ -137,7 +137,7 @@ describe('manifest()', () => {
       'an index that is called a manifest',
       { type: 'headers', headers: { 'content-type': 'application/vnd.oci.image.index.v1+json' } },
       'invalid',
-      'the registry says',
+      'was announced as',
     ],
     [
       'schema 1',

@@ -86,8 +86,8 @@ describe('parseDocument()', () => {
       'invalid',
       'the fields of a manifest',
     ],
-    ['a header of the other kind', MANIFEST, MEDIA_TYPE.ociIndex, 'invalid', 'the registry says'],
-    ['a header of the other family', MANIFEST, MEDIA_TYPE.dockerManifest, 'invalid', 'the registry says'],
+    ['a header of the other kind', MANIFEST, MEDIA_TYPE.ociIndex, 'invalid', 'was announced as'],
+    ['a header of the other family', MANIFEST, MEDIA_TYPE.dockerManifest, 'invalid', 'was announced as'],
     ['neither kind', { schemaVersion: 2 }, undefined, 'invalid', 'neither'],
     ['schema 1 by version', { schemaVersion: 1, fsLayers: [] }, undefined, 'unsupported', 'schema 1'],
     [
