@@ -1,4 +1,5 @@
 import type { Session } from '../engine/index.ts';
+import { leaveOutputAlone } from '../engine/terminal.ts';
 import type { Context, Output, SignalName } from './context.ts';
 import { detachWatcher } from './detach-keys.ts';
 
@@ -71,7 +72,10 @@ function pumpStdin(
     if (detached) tell({ type: 'detached' });
   };
   const onEnd = (): void => session.endStdin();
-  if (raw) stdin.setRawMode?.(true);
+  if (raw) {
+    stdin.setRawMode?.(true);
+    if (stdin.fd !== undefined) leaveOutputAlone(stdin.fd);
+  }
   session.onDrain(() => stdin.resume());
   stdin.on('data', onData);
   stdin.on('end', onEnd);

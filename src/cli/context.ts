@@ -1,6 +1,8 @@
 /** A terminal, a pipe or a file to read from: as much of `process.stdin` as the commands use. */
 export interface Input extends NodeJS.ReadableStream {
   readonly isTTY?: boolean;
+  /** The descriptor behind a terminal. */
+  readonly fd?: number;
   setRawMode?(on: boolean): unknown;
   unref?(): unknown;
   ref?(): unknown;

@@ -17,7 +17,7 @@ export async function recoverAll(core: Core): Promise<void> {
   for (const id of runDirectories(core)) await recoverContainer(core, id);
   for (const id of containerIds(core.paths)) finishRemoval(core, id);
   const { emptyTrash } = await import('./remove.ts');
-  if (hasTrash(core)) await emptyTrash(core);
+  await emptyTrash(core);
 }
 
 /**
@@ -79,10 +79,6 @@ function readNames(core: Core): string[] {
 
 function runDirectories(core: Core): string[] {
   return list(`${core.paths.runRoot}/containers`).filter((name) => /^[0-9a-f]{64}$/.test(name));
-}
-
-function hasTrash(core: Core): boolean {
-  return list(core.paths.trash).length > 0;
 }
 
 function list(path: string): string[] {

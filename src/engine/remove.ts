@@ -1,4 +1,5 @@
-import { mkdirSync, renameSync } from 'node:fs';
+import { readdirSync, renameSync } from 'node:fs';
+import { makePrivateDirectory } from '../disk/atomic.ts';
 import type { Paths } from '../disk/paths.ts';
 import { errorCode, TinyrunError } from '../errors.ts';
 import type { Op } from '../native/plan.ts';
@@ -44,7 +45,7 @@ export async function removeContainer(
 /** Gives the name back and moves the directory out of sight: two calls, after which the container is no more. */
 export function discard(paths: Paths, id: string, name: string): void {
   releaseName(paths, name, id);
-  mkdirSync(paths.trash, { recursive: true, mode: 0o700 });
+  makePrivateDirectory(paths.trash);
   try {
     renameSync(paths.container(id), trashOf(paths, id));
   } catch (error) {
@@ -55,6 +56,7 @@ export function discard(paths: Paths, id: string, name: string): void {
 
 /** The same as ops of a launch plan, for --rm: it happens also when no command is left to do it. */
 export function discardOps(paths: Paths, id: string, name: string): { release: Op[]; cleanup: Op[] } {
+  makePrivateDirectory(paths.trash);
   return {
     release: [
       { op: 'unlink', path: paths.name(name), what: `give the name "${name}" back`, optional: true },
@@ -77,18 +79,24 @@ export function discardOps(paths: Paths, id: string, name: string): { release: O
   };
 }
 
-/** Deletes what was discarded: one container's files, or all. */
+/** Deletes what was discarded: one container's files, or all. What somebody else deletes meanwhile is fine. */
 export async function emptyTrash(core: Core, id?: string): Promise<void> {
   const { removeTree } = await import('../native/syscalls.ts');
-  if (id !== undefined) {
-    removeTree(trashOf(core.paths, id));
-    return;
+  for (const name of id === undefined ? trashed(core.paths) : [id]) {
+    try {
+      removeTree(trashOf(core.paths, name));
+    } catch (error) {
+      if (errorCode(error) !== 'ENOENT') throw error;
+    }
   }
-  const { readdirSync } = await import('node:fs');
+}
+
+function trashed(paths: Paths): string[] {
   try {
-    for (const name of readdirSync(core.paths.trash)) removeTree(trashOf(core.paths, name));
+    return readdirSync(paths.trash);
   } catch (error) {
-    if (errorCode(error) !== 'ENOENT') throw error;
+    if (errorCode(error) === 'ENOENT') return [];
+    throw error;
   }
 }
 

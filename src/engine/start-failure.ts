@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import type { TinyrunError } from '../errors.ts';
 import type { LaunchError } from '../native/launch.ts';
 import type { LaunchPlan, Op } from '../native/plan.ts';
@@ -54,7 +55,8 @@ async function explainExec(
   op: Extract<Op, { op: 'exec' }>,
 ): Promise<TinyrunError> {
   const { closeFd, openRoot } = await import('../native/syscalls.ts');
-  const rootFd = openRoot(launchable.rootDirectories);
+  // With --rm the container's own changes are gone by now.
+  const rootFd = openRoot(launchable.rootDirectories.filter((path) => existsSync(path)));
   try {
     const store = await core.store();
     const { message, hint, exitCode } = diagnose({
@@ -64,7 +66,7 @@ async function explainExec(
       errno: error.failure.errno,
       hostArch: store.host.architecture,
     });
-    return new StartError(exitCode, message, { cause: error, ...(hint === undefined ? {} : { hint }) });
+    return new StartError(exitCode, message, hint === undefined ? {} : { hint });
   } finally {
     closeFd(rootFd);
   }

@@ -6,7 +6,7 @@ import type { Session } from '../native/launch.ts';
 import { LaunchError, launch } from '../native/launch.ts';
 import type { NetworkPlan } from '../network/networks.ts';
 import { StartError } from '../runtime/start-error.ts';
-import { timestamp } from './clock.ts';
+import { NEVER } from './clock.ts';
 import type { ContainerRecord } from './containers.ts';
 import type { Core } from './core.ts';
 import { writeSettings } from './network-facts.ts';
@@ -159,7 +159,6 @@ async function recordFailure(core: Core, record: ContainerRecord, error: unknown
     await emptyTrash(core, record.id);
     return;
   }
-  const now = timestamp();
   writeJson(
     paths.state(record.id),
     {
@@ -167,8 +166,8 @@ async function recordFailure(core: Core, record: ContainerRecord, error: unknown
       startTime: 0,
       monitorPid: 0,
       monitorStartTime: 0,
-      startedAt: now,
-      finishedAt: now,
+      startedAt: NEVER,
+      finishedAt: NEVER,
       exitCode: error instanceof StartError ? error.exitCode : START_FAILED,
       error: describe(error),
     },

@@ -64,10 +64,10 @@ export function hostLibrary(): LibraryHandle {
 
 /**
  * A shared library for calls through the FFI. On the main thread only: koffi is reported to crash in workers.
- * @param path absolute, or a name that the dynamic linker finds
+ * @param path absolute, or a name that the dynamic linker finds; null: what this process has linked already
  * @throws TinyrunError unsupported where it cannot be loaded
  */
-export function openLibrary(path: string): LibraryHandle {
+export function openLibrary(path: string | null): LibraryHandle {
   koffi ??= loadKoffi();
   try {
     return koffi.load(path);
