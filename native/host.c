@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -106,13 +107,49 @@ static int split(const char *text, size_t count, char **out) {
     return 0;
 }
 
+struct view {
+    char **layers;
+    int result;
+};
+
+/* In a mount namespace of its own, which ends with this process; the fd, in the table that it shares with us, holds the mount. */
+static int mount_view(void *argument) {
+    static char *no_options[] = {NULL};
+    struct view *view = argument;
+    struct tr_op_overlay op = {view->layers, NULL, NULL, no_options, view->layers[0]};
+    long result = sys_unshare(CLONE_NEWNS);
+    if (result >= 0) result = sys_mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL);
+    if (result >= 0) result = tr_overlay_classic(&op);
+    if (result >= 0) result = tinyrun_open_directory(op.target);
+    view->result = (int)result;
+    return 0;
+}
+
+/* Before Linux 6.5 the new mount API takes no more than 255 bytes of layers. vfork, but with open files in common. */
+static int open_root_classic(char **layers) {
+    const uint64_t all = ~(uint64_t)0;
+    uint64_t before;
+    _Alignas(16) char stack[65536];
+    struct view view = {layers, -EIO};
+    sys_sigmask(SIG_SETMASK, &all, &before);
+    int pid = clone(mount_view, stack + sizeof stack, CLONE_VM | CLONE_VFORK | CLONE_FILES | SIGCHLD, &view);
+    int error = pid < 0 ? -errno : 0;
+    sys_sigmask(SIG_SETMASK, &before, NULL);
+    if (error < 0) return error;
+    while (sys_wait4(pid, NULL, 0) == -EINTR) {
+    }
+    return view.result;
+}
+
 /* The layers seen as one, top first, as a mount that is attached nowhere and goes with its fd. */
 int tinyrun_open_root(const char *lower, size_t count) {
     char *layers[LIST_MAX + 1];
     int error = split(lower, count, layers);
     if (error < 0) return error;
+    if (count == 0) return -EINVAL;
     if (count == 1) return tinyrun_open_directory(layers[0]);
-    return tr_overlay_open(layers, NULL, NULL, NULL);
+    int root = tr_overlay_open(layers, NULL, NULL, NULL);
+    return root == -ENOSYS || root == -EINVAL ? open_root_classic(layers) : root;
 }
 
 int tinyrun_open_directory(const char *path) {

@@ -90,6 +90,7 @@ int tr_op_pivot_root(struct tr_run *run);
 /* overlay.c */
 long tr_fs_option(int fs, const char *option);
 int tr_overlay_open(char *const *lower, const char *upper, const char *work, char *const *options);
+int tr_overlay_classic(const struct tr_op_overlay *op);
 int tr_op_overlay_run(struct tr_run *run, const struct tr_op_overlay *op);
 
 /* protect.c */

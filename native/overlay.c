@@ -12,6 +12,7 @@
 
 #define DATA_MAX 4095
 #define FSCONFIG_MAX 255
+#define LAYERS_MAX 1024
 
 static long set_path(int fs, const char *key, const char *path) {
     struct tr_fd_path of_fd;
@@ -58,13 +59,16 @@ int tr_overlay_open(char *const *lower, const char *upper, const char *work, cha
 struct text {
     char data[DATA_MAX + 1];
     size_t length;
-    int overflow;
+    int error;
+    /* The directories that are named by number, open until the mount has its own references. */
+    int fds[LAYERS_MAX];
+    int fd_count;
 };
 
 static void append(struct text *text, const char *part) {
     size_t length = strlen(part);
     if (length > DATA_MAX - text->length) {
-        text->overflow = 1;
+        text->error = -E2BIG;
         return;
     }
     memcpy(text->data + text->length, part, length + 1);
@@ -85,15 +89,19 @@ static void append_path(struct text *text, const char *path, int by_fd) {
         append_escaped(text, path);
         return;
     }
-    /* Kept open until the exec closes it: the mount takes its own references. */
-    long fd = sys_openat(AT_FDCWD, path, O_PATH | O_DIRECTORY, 0);
-    if (fd < 0) text->overflow = 1;
-    else append(text, tr_fd_path((int)fd, &of_fd) + sizeof "/proc/self/fd/" - 1);
+    long fd = text->fd_count < LAYERS_MAX ? sys_openat(AT_FDCWD, path, O_PATH | O_DIRECTORY, 0) : -E2BIG;
+    if (fd < 0) {
+        text->error = (int)fd;
+        return;
+    }
+    text->fds[text->fd_count++] = (int)fd;
+    append(text, tr_fd_path((int)fd, &of_fd) + sizeof "/proc/self/fd/" - 1);
 }
 
 static int build(struct text *text, const struct tr_op_overlay *op, int by_fd) {
     text->length = 0;
-    text->overflow = 0;
+    text->error = 0;
+    text->fd_count = 0;
     append(text, "lowerdir=");
     for (char *const *lower = op->lower; *lower != NULL; lower++) {
         if (lower != op->lower) append(text, ":");
@@ -111,18 +119,19 @@ static int build(struct text *text, const struct tr_op_overlay *op, int by_fd) {
         append(text, ",");
         append(text, *option);
     }
-    return text->overflow ? -E2BIG : 0;
+    return text->error;
 }
 
-static int mount_classic(const struct tr_op_overlay *op) {
+/* mount(2); leaves the working directory at "/" where the paths were too long. */
+int tr_overlay_classic(const struct tr_op_overlay *op) {
     struct text text;
-    int error = build(&text, op, 0);
-    if (error == 0) return (int)sys_mount("overlay", op->target, "overlay", 0, text.data);
-    error = build(&text, op, 1);
-    if (error < 0) return error;
-    long result = sys_chdir("/proc/self/fd");
-    if (result >= 0) result = sys_mount("overlay", op->target, "overlay", 0, text.data);
+    long result = build(&text, op, 0);
+    if (result == 0) return (int)sys_mount("overlay", op->target, "overlay", 0, text.data);
+    result = build(&text, op, 1);
+    if (result == 0) result = sys_chdir("/proc/self/fd");
+    if (result == 0) result = sys_mount("overlay", op->target, "overlay", 0, text.data);
     sys_chdir("/");
+    while (text.fd_count > 0) sys_close(text.fds[--text.fd_count]);
     return (int)result;
 }
 
@@ -131,7 +140,7 @@ int tr_op_overlay_run(struct tr_run *run, const struct tr_op_overlay *op) {
     long root = sys_openat(AT_FDCWD, op->target, O_PATH | O_DIRECTORY, 0);
     if (root < 0) return (int)root;
     long mount = tr_overlay_open(op->lower, op->upper, op->work, op->options);
-    long result = mount < 0 ? mount_classic(op) : sys_move_mount((int)mount, (int)root);
+    long result = mount < 0 ? tr_overlay_classic(op) : sys_move_mount((int)mount, (int)root);
     sys_close((int)root);
     if (result < 0) {
         if (mount >= 0) sys_close((int)mount);

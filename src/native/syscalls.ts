@@ -84,7 +84,6 @@ export function netlink(protocol: 'route' | 'netfilter', messages: Uint8Array): 
  * A read-only view of layers as one tree, mounted nowhere: it goes when the fd is closed.
  * @param lower absolute directories, top first; each once
  * @returns an fd for {@link readInRoot}; close it with {@link closeFd}
- * @throws SyscallError ENOSYS or EINVAL for more than one layer before Linux 6.5
  */
 export function openRoot(lower: readonly string[]): number {
   return call('openRoot', lower[0] ?? '', listOf(lower, 'openRoot'), lower.length);
