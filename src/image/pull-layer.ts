@@ -98,6 +98,7 @@ async function bring(work: LayerWork, task: LayerTask, means: Means): Promise<vo
   const { held } = means;
   const { digest, size } = task.descriptor;
   const isUnpacked = layerName(work.paths, task.diffIds, task.position) !== undefined;
+  if (held.complete && held.size() !== size) await explainSize(work, task.descriptor, held.size());
   if (isUnpacked) {
     if (held.complete) return;
     if (held.size() < size) await fill(work, task, means);
@@ -208,7 +209,9 @@ async function unpackWhileFilling(
   const filling = fill(work, task, means, {
     onProgress: (furthest) => file.reached(furthest),
     signal: AbortSignal.any([work.signal, stop.signal]),
-  }).catch((error: unknown) => file.fail(error));
+  })
+    .then(() => work.onStatus(input.descriptor, { status: 'Extracting' }))
+    .catch((error: unknown) => file.fail(error));
   // The unpacker keeps what it reads from its input in the blob's file; here it is there already.
   const nowhere = openSync('/dev/null', 'r+');
   try {
@@ -220,6 +223,15 @@ async function unpackWhileFilling(
     await filling;
     closeSync(nowhere);
   }
+}
+
+/** A finished blob of another size than the manifest says: one of the two is wrong, and only a wrong blob may go. */
+async function explainSize({ paths }: LayerWork, descriptor: Descriptor, found: number): Promise<never> {
+  await verifyFile(paths.blob(descriptor.digest), descriptor);
+  throw new TinyrunError(
+    'invalid',
+    `Cannot use layer "${shortId(descriptor.digest)}": it has ${found} bytes, but the manifest says ${descriptor.size}`,
+  );
 }
 
 /** The digest of a blob whose layer is unpacked already: only the unpacker would have computed it. */

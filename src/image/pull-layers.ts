@@ -1,7 +1,5 @@
-import { errorCode, TinyrunError } from '../errors.ts';
 import { type Digest, shortId } from '../oci/digest.ts';
 import type { Descriptor } from '../oci/image-spec.ts';
-import { familiarName } from '../registry/reference.ts';
 import { blobSize } from './blobs.ts';
 import { giveBack } from './collect.ts';
 import { readIndex } from './index-file.ts';
@@ -11,7 +9,7 @@ import type { ChosenImage, PullOptions, PullSource } from './pull.ts';
 import type { LayerStatus } from './pull-events.ts';
 import { type LayerTask, type LayerWork, pullLayer } from './pull-layer.ts';
 import { Slots } from './slots.ts';
-import { isUnpackError, unpackLayer } from './unpack.ts';
+import { unpackLayer } from './unpack.ts';
 
 const DOWNLOADS = 3;
 /** Measured on two processors: a third unpacker at a time gains nothing. */
@@ -22,7 +20,7 @@ const PROGRESS_INTERVAL = 100;
 export interface PulledLayers {
   /** Settles when every layer has: with the first error, after all others have stopped. */
   readonly done: Promise<{ readonly fetched: boolean }>;
-  /** After a pull that ended because the disk is full, and its lease: frees what it took. */
+  /** Frees what this pull took, unless others rely on it by now; after the end of its lease. */
   giveBack(): void;
 }
 
@@ -37,20 +35,13 @@ export function pullLayers(source: PullSource, chosen: ChosenImage, options: Pul
   );
   announce(source, options, { tasks, missing });
   const made = { blobs: new Set<Digest>(), layers: new Set<Digest>() };
-  let isFull = false;
   const run = async (): Promise<{ fetched: boolean }> => {
-    try {
-      await runTasks(missing, { source, options, made });
-    } catch (error) {
-      isFull = isDiskFull(error);
-      throw isFull ? diskFull(source, error) : error;
-    }
+    await runTasks(missing, { source, options, made });
     return { fetched: missing.length > 0 };
   };
   return {
     done: run(),
     giveBack: () => {
-      if (!isFull) return;
       for (const { descriptor } of missing) dropPartial(paths, descriptor.digest);
       giveBack(paths, made, () => readIndex(paths).entries);
     },
@@ -138,21 +129,4 @@ function throttled(listener: StatusListener): StatusListener {
     }
     listener(descriptor, status);
   };
-}
-
-function isDiskFull(error: unknown): boolean {
-  for (let current = error, depth = 0; current instanceof Error && depth < 8; depth += 1) {
-    if (['ENOSPC', 'EDQUOT'].includes(errorCode(current) ?? '') || isUnpackError(current, 'space'))
-      return true;
-    current = current.cause;
-  }
-  return false;
-}
-
-function diskFull({ reference, store }: PullSource, cause: unknown): TinyrunError {
-  return new TinyrunError(
-    'unavailable',
-    `Cannot pull "${familiarName(reference)}": no space left on the device of "${store.paths.root}"`,
-    { cause, hint: 'Free some space, for example with "tinyrun rmi"; nothing of this pull was kept' },
-  );
 }

@@ -7,6 +7,7 @@ import { formatPlatform, runsOn, selectManifest } from '../registry/platform.ts'
 import { canonicalRepository, familiarName, type Reference, withDefaultTag } from '../registry/reference.ts';
 import type { Registry } from '../registry/registry.ts';
 import { readDocument, writeDocument } from './blobs.ts';
+import { diskFullError, isDiskFull } from './disk-full.ts';
 import type { Target } from './index-file.ts';
 import { entryName } from './lookup.ts';
 import type { PullEvent } from './pull-events.ts';
@@ -53,6 +54,7 @@ export async function pull(
   const wanted = withDefaultTag(reference);
   const lease = await store.lease();
   let layers: PulledLayers | undefined;
+  let isFull = false;
   try {
     await store.repair();
     options.signal?.throwIfAborted();
@@ -71,9 +73,12 @@ export async function pull(
     if (image === undefined) throw new Error('an image that was just added is not in the store');
     const isNew = changed || fetched || chosen.fetched;
     return { image, digest: chosen.target.digest, status: isNew ? 'downloaded' : 'up-to-date' };
+  } catch (error) {
+    isFull = isDiskFull(error);
+    throw isFull ? diskFullError(familiarName(wanted), store.paths.root, error) : error;
   } finally {
     lease.release();
-    await layers?.giveBack();
+    if (isFull) layers?.giveBack();
   }
 }
 

@@ -31,7 +31,7 @@ export interface Store {
    * @throws TinyrunError `invalid` for text that is neither a reference nor an id, and for an ambiguous prefix
    */
   resolve(text: string, platform?: Platform): StoredImage | undefined;
-  /** Every image, each platform of an index on its own, in the order of the index. */
+  /** Every image that can be read, each platform of an index on its own, in the order of the index. */
   list(): StoredImage[];
   /** The directories of an image's layers, top first. @throws TinyrunError `not_found` where one is not unpacked */
   lowerDirs(image: StoredImage): string[];
@@ -110,7 +110,9 @@ class LayoutStore implements Store {
     for (const entry of entries) {
       if (entry.isRemoved) continue;
       for (const key of entry.images ?? []) {
-        if (!seen.has(key.id)) seen.set(key.id, this.#load(entries, { entry, key }));
+        if (seen.has(key.id)) continue;
+        const image = this.#loadIfWhole(entries, { entry, key });
+        if (image !== undefined) seen.set(key.id, image);
       }
     }
     return [...seen.values()];
@@ -212,6 +214,16 @@ class LayoutStore implements Store {
       repoDigests: [...new Set(naming.flatMap((one) => repoDigestOf(one) ?? []))],
       targetDigest: entry.target.digest,
     });
+  }
+
+  /** A listing does not fail because of one damaged image; resolve() says what is wrong with it. */
+  #loadIfWhole(entries: readonly IndexEntry[], found: Found): StoredImage | undefined {
+    try {
+      return this.#load(entries, found);
+    } catch (error) {
+      if (error instanceof TinyrunError) return undefined;
+      throw error;
+    }
   }
 
   async #update<T>(change: (index: StoreIndex) => { entries: readonly IndexEntry[]; result: T }): Promise<T> {

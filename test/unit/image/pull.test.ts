@@ -23,6 +23,7 @@ afterEach(() => fixture.dispose());
 
 const BUSYBOX = 'docker.io/library/busybox:latest';
 const LARGE = 300_000;
+const STATUSES = ['Pulling fs layer', 'Downloading', 'Download complete', 'Extracting', 'Pull complete'];
 
 function layersOf(image: BuiltImage): readonly Descriptor[] {
   return (JSON.parse(image.target.bytes.toString()) as Manifest).layers;
@@ -61,12 +62,7 @@ describe('pull()', () => {
     expect(first.status).toBe('downloaded');
     expect(existsSync(only(fixture.store.lowerDirs(first.image)))).toBe(true);
     for (const { digest } of layers) {
-      expect(statuses(digest)).toEqual([
-        'Pulling fs layer',
-        'Downloading',
-        'Download complete',
-        'Pull complete',
-      ]);
+      expect(statuses(digest)).toEqual(STATUSES);
     }
     expect(leftovers()).toEqual([]);
     fixture.events.length = 0;
@@ -259,6 +255,27 @@ describe('pull() over a bad line', () => {
     await fixture.pull('busybox');
     expect(fixture.registry.requests).toHaveLength(1);
     expect(leftovers()).toEqual([]);
+  });
+});
+
+describe('pull() of a blob whose size is in dispute', () => {
+  it('replaces a finished blob that was cut short', async () => {
+    const { digest, size } = only(await publish(noise(LARGE)));
+    mkdirSync(fixture.paths.blobs, { recursive: true });
+    writeFileSync(fixture.paths.blob(digest), 'x');
+    await fixture.pull('busybox');
+    expect(statSync(fixture.paths.blob(digest)).size).toBe(size);
+  });
+
+  it('blames the manifest where the blob is right, and keeps the blob', async () => {
+    const layer = await layerOf([{ name: 'x', content: noise(LARGE) }]);
+    fixture.registry.publish(BUSYBOX, imageOf({ layers: [layer] }));
+    await fixture.pull('busybox');
+    const descriptor = { ...layer.descriptor, size: layer.descriptor.size + 1 };
+    fixture.registry.publish(BUSYBOX, imageOf({ layers: [{ ...layer, descriptor }] }));
+    await expect(fixture.pull('busybox')).rejects.toThrow('but the manifest says');
+    expect(existsSync(fixture.paths.blob(descriptor.digest))).toBe(true);
+    expect(fixture.store.resolve('busybox')).toBeDefined();
   });
 });
 

@@ -73,6 +73,10 @@ describe('Store.resolve()', () => {
     const image = await pulled(BUSYBOX, 'a');
     unlinkSync(fixture.paths.blob(image.id));
     expect(() => fixture.store.resolve('busybox')).toThrow(/is missing from the store/);
+    const alpine = await pulled(ALPINE, 'b');
+    expect(fixture.store.list()).toMatchObject([{ id: alpine.id }]);
+    await fixture.store.remove('busybox', nobody);
+    expect(counts()).toEqual({ blobs: 3, layers: 1 });
   });
 });
 
