@@ -35,6 +35,9 @@ const FLAG_WORDS: Readonly<Record<string, readonly [MountFlag, boolean]>> = {
   symfollow: ['nosymfollow', false],
 };
 
+/** `rro` and so on: the same for all mounts below. */
+const RECURSIVE: ReadonlySet<string> = new Set(Object.keys(FLAG_WORDS).map((word) => `r${word}`));
+
 const PROPAGATIONS: ReadonlySet<string> = new Set<Propagation>([
   'private',
   'rprivate',
@@ -75,14 +78,13 @@ export function parseMountOptions(options: readonly string[], destination: strin
   let recursiveFlags = false;
   let propagation: Propagation | undefined;
   for (const option of options) {
-    const recursiveWord =
-      /^r(ro|rw|no[a-z]+|suid|dev|exec|diratime|relatime|atime|strictatime|symfollow)$/.exec(option)?.[1];
-    const word = FLAG_WORDS[option] ?? (recursiveWord === undefined ? undefined : FLAG_WORDS[recursiveWord]);
+    const own = FLAG_WORDS[option];
+    const word = own ?? (RECURSIVE.has(option) ? FLAG_WORDS[option.slice(1)] : undefined);
     if (word !== undefined) {
       const [flag, on] = word;
       if (on) flags.add(flag);
       else flags.delete(flag);
-      if (FLAG_WORDS[option] === undefined) recursiveFlags = true;
+      if (own === undefined) recursiveFlags = true;
     } else if (option === 'bind' || option === 'rbind') {
       bind = true;
       recursive = option === 'rbind';

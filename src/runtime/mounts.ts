@@ -1,7 +1,7 @@
 import { TinyrunError } from '../errors.ts';
 import type { Op } from '../native/plan.ts';
 import type { Mount, Spec } from '../oci/runtime-spec.ts';
-import { parseMountOptions } from './mount-options.ts';
+import { type ParsedOptions, parseMountOptions } from './mount-options.ts';
 
 /** Where the container's cgroups lie on the host. */
 export interface CgroupView {
@@ -16,16 +16,21 @@ export function mountOps(spec: Spec, cgroup: CgroupView): { mounts: Op[]; sealed
   const mounts: Op[] = [];
   const sealed: Op[] = [];
   for (const [index, mount] of spec.mounts.entries()) {
-    checkDestination(mount);
-    const nested = spec.mounts
-      .slice(index + 1)
-      .some((later) => later.destination.startsWith(`${mount.destination}/`));
-    const ops =
-      mount.type === 'cgroup'
-        ? cgroupOps(spec, mount, cgroup)
-        : [opOf(mount, nested || mount.destination === '/dev')];
-    mounts.push(...ops);
-    if (mustSeal(mount, nested, ops)) sealed.push(sealOp(mount.destination));
+    const options = parseMountOptions(mount.options ?? [], mount.destination);
+    checkDestination(mount, options);
+    const readonly = options.flags.includes('ro');
+    if (mount.type === 'cgroup') {
+      const ops = cgroupOps(spec, mount, options, cgroup);
+      mounts.push(...ops);
+      if (readonly && ops.length > 1) sealed.push(sealOp(mount.destination));
+      continue;
+    }
+    // Mount points are still to be made in it: a tmpfs becomes read-only when they are.
+    const later = readonly && mount.type === 'tmpfs' && isParent(mount, spec.mounts.slice(index + 1));
+    mounts.push(
+      opOf(mount, later ? { ...options, flags: options.flags.filter((flag) => flag !== 'ro') } : options),
+    );
+    if (later) sealed.push(sealOp(mount.destination));
   }
   return { mounts, sealed };
 }
@@ -34,7 +39,7 @@ export function mountOps(spec: Spec, cgroup: CgroupView): { mounts: Op[]; sealed
  * A mount over /proc, or in it, would give the process a fake to read its security labels from (CVE-2019-19921, CVE-2015-3631);
  * only files that programs ask for the machine's state may be replaced, as lxcfs does.
  */
-function checkDestination(mount: Mount): void {
+function checkDestination(mount: Mount, options: ParsedOptions): void {
   const { destination } = mount;
   if (!destination.startsWith('/') || destination.split('/').includes('..')) {
     throw new TinyrunError(
@@ -45,17 +50,12 @@ function checkDestination(mount: Mount): void {
   if (destination === '/') {
     throw new TinyrunError('invalid', "invalid specification: destination can't be '/'");
   }
-  if (
-    destination === '/proc' ? mount.type === 'proc' || isHostProc(mount) : !destination.startsWith('/proc/')
-  )
-    return;
+  const inside = destination === '/proc' || destination.startsWith('/proc/');
+  // With `--pid host` some bind the host's own /proc: that is a procfs as well.
+  const isProcfs = mount.type === 'proc' || (options.bind && mount.source === '/proc');
+  if (!inside || (destination === '/proc' && isProcfs)) return;
   if (PROC_FILES.has(destination)) return;
   throw new TinyrunError('invalid', `Cannot mount "${destination}": it is inside /proc`);
-}
-
-/** With `--pid host` some bind the host's own /proc; that is a procfs as well. */
-function isHostProc(mount: Mount): boolean {
-  return mount.source === '/proc' && parseMountOptions(mount.options ?? [], mount.destination).bind;
 }
 
 const PROC_FILES: ReadonlySet<string> = new Set([
@@ -71,10 +71,12 @@ const PROC_FILES: ReadonlySet<string> = new Set([
   '/proc/sys/crypto/fips_enabled',
 ]);
 
-/** @param keepWritable mount points are still to be made in it: it becomes read-only later */
-function opOf(mount: Mount, keepWritable: boolean): Op {
+function isParent({ destination }: Mount, others: readonly Mount[]): boolean {
+  return destination === '/dev' || others.some((other) => other.destination.startsWith(`${destination}/`));
+}
+
+function opOf(mount: Mount, options: ParsedOptions): Op {
   const { destination: target } = mount;
-  const options = parseMountOptions(mount.options ?? [], target);
   if (options.propagation === 'shared' || options.propagation === 'rshared') {
     // The tree is cut off from the host's peer groups before anything is mounted, so that no mount of ours can leak.
     throw new TinyrunError(
@@ -109,16 +111,10 @@ function opOf(mount: Mount, keepWritable: boolean): Op {
     fstype,
     source: mount.source ?? fstype,
     target,
-    flags: keepWritable && fstype === 'tmpfs' ? options.flags.filter((flag) => flag !== 'ro') : options.flags,
+    flags: options.flags,
     data: options.data,
     ...propagation,
   };
-}
-
-function mustSeal(mount: Mount, nested: boolean, ops: readonly Op[]): boolean {
-  if (!parseMountOptions(mount.options ?? [], mount.destination).flags.includes('ro')) return false;
-  if (mount.type === 'cgroup') return ops.length > 1;
-  return mount.type === 'tmpfs' && (nested || mount.destination === '/dev');
 }
 
 function sealOp(path: string): Op {
@@ -130,9 +126,8 @@ function sealOp(path: string): Op {
  * v1: a tmpfs with one directory per hierarchy and in it the container's own cgroup, bound: the same view with and without a
  * cgroup namespace, and one that does not depend on which mounts the host has.
  */
-function cgroupOps(spec: Spec, mount: Mount, cgroup: CgroupView): Op[] {
+function cgroupOps(spec: Spec, mount: Mount, { flags }: ParsedOptions, cgroup: CgroupView): Op[] {
   const { destination: target } = mount;
-  const { flags } = parseMountOptions(mount.options ?? [], target);
   const own = spec.linux.namespaces.some((namespace) => namespace.type === 'cgroup');
   const hierarchies = hierarchiesOf(cgroup.directories);
   if (cgroup.cgroupDirectory !== undefined && hierarchies.length <= 1) {

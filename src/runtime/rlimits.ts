@@ -88,14 +88,13 @@ function show(limit: number): string {
 
 /** The text of /proc/PID/limits as rlimits. */
 export function limitsFromProc(text: string): Rlimit[] {
-  const found: Rlimit[] = [];
-  for (const [name, label] of LIMITS) {
-    const line = text.split('\n').find((candidate) => candidate.startsWith(`${label} `));
+  const lines = text.split('\n');
+  return LIMITS.flatMap(([name, label]) => {
+    const line = lines.find((candidate) => candidate.startsWith(label));
     const [soft, hard] = line?.slice(label.length).trim().split(/\s+/) ?? [];
-    if (soft === undefined || hard === undefined) continue;
-    found.push({ type: `RLIMIT_${name.toUpperCase()}`, soft: numberOf(soft), hard: numberOf(hard) });
-  }
-  return found;
+    if (soft === undefined || hard === undefined) return [];
+    return [{ type: `RLIMIT_${name.toUpperCase()}`, soft: numberOf(soft), hard: numberOf(hard) }];
+  });
 }
 
 function numberOf(text: string): number {
