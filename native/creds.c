@@ -42,7 +42,9 @@ int tr_op_user_run(struct tr_run *run, const struct tr_op_user *op) {
     if (syscall(SYS_setgroups, op->groups.length / sizeof(uint32_t), op->groups.at) < 0) return -errno;
     if (syscall(SYS_setresgid, op->gid, op->gid, op->gid) < 0) return -errno;
     if (syscall(SYS_setresuid, op->uid, op->uid, op->uid) < 0) return -errno;
-    return op->keep_caps ? (int)sys_prctl(PR_SET_KEEPCAPS, 0, 0) : 0;
+    /* A change of ids sets it to what fs.suid_dumpable says. */
+    long result = sys_prctl(PR_SET_DUMPABLE, 0, 0);
+    return op->keep_caps && result >= 0 ? (int)sys_prctl(PR_SET_KEEPCAPS, 0, 0) : (int)result;
 }
 
 int tr_op_bounding_caps(const struct tr_op_boundingCaps *op) {

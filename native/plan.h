@@ -241,7 +241,7 @@ struct tr_plan {
 struct tr_failure {
     int32_t phase;    /* enum tr_phase */
     int32_t op_index; /* in that phase's list; -1: no op was under way */
-    int32_t error;    /* errno, positive */
+    int32_t error;    /* errno, positive; ECHILD without an op: the child was killed on its way */
 };
 
 /*
