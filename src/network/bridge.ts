@@ -20,9 +20,10 @@ import {
   enslave,
   getLink,
   getRoutes,
-  type Link,
+  type LinkState,
   linkUp,
   type Route,
+  readLinkState,
   readLinks,
   readRoutes,
 } from './rtnetlink.ts';
@@ -133,10 +134,14 @@ export function hostHasIpv6(host: NetworkHost): boolean {
     .some((line) => /^[0-9a-f]{32} \S+ \S+ 00 /.test(line));
 }
 
-/** Index of an interface, undefined where there is none of that name. */
-export function findLink(host: NetworkHost, name: string): Link | undefined {
+/** Index and state of an interface, undefined where there is none of that name. */
+export function findLink(host: NetworkHost, name: string): LinkState | undefined {
+  return unlessMissing(() => readLinkState(host.netlink('route', encode([getLink({ name })]))));
+}
+
+function unlessMissing<T>(ask: () => T): T | undefined {
   try {
-    return readLinks(host.netlink('route', encode([getLink({ name })])))[0];
+    return ask();
   } catch (error) {
     if (errorCode(error) === 'ENODEV') return undefined;
     throw error;
@@ -170,7 +175,7 @@ export function makeBridge(
   }
   host.netlink('route', encode([linkUp(index)]));
   for (const name of interfaceNames(host.readText('/proc/net/dev') ?? '').filter(isPort)) {
-    const port = findLink(host, name);
+    const port = unlessMissing(() => readLinks(host.netlink('route', encode([getLink({ name })])))[0]);
     if (port?.master === 0) host.netlink('route', encode([enslave(port.index, index)]));
   }
   return index;
@@ -216,11 +221,7 @@ export function parseNetwork(value: unknown): BridgeNetwork {
 
 /** Fine where there is none. */
 export function removeBridge(host: NetworkHost, name: string): void {
-  try {
-    host.netlink('route', encode([deleteLink(name)]));
-  } catch (error) {
-    if (errorCode(error) !== 'ENODEV') throw error;
-  }
+  unlessMissing(() => host.netlink('route', encode([deleteLink(name)])));
 }
 
 /** Lets the kernel forward. Never switched back: others may rely on it by then, as with Docker. */
@@ -266,13 +267,9 @@ function switchOn(host: NetworkHost, path: string): void {
 function uplinkMtu(host: NetworkHost, routes: readonly Route[]): number | undefined {
   const uplink = routes.find((route) => route.destination.length === 0 && route.interfaceIndex !== 0);
   if (uplink === undefined) return undefined;
-  try {
-    return readLinks(host.netlink('route', encode([getLink({ index: uplink.interfaceIndex })])))[0]?.mtu;
-  } catch (error) {
-    // Gone between the two calls.
-    if (errorCode(error) === 'ENODEV') return undefined;
-    throw error;
-  }
+  // Missing: it went between the two calls.
+  const message = getLink({ index: uplink.interfaceIndex });
+  return unlessMissing(() => readLinks(host.netlink('route', encode([message])))[0]?.mtu);
 }
 
 function hex(bytes: Uint8Array): string {

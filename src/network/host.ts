@@ -40,6 +40,8 @@ export function systemHost(): NetworkHost {
 }
 
 function readText(path: string): string | undefined {
+  // The first exception of a process costs it a millisecond.
+  if (!existsSync(path)) return undefined;
   try {
     return readFileSync(path, 'utf8');
   } catch (error) {

@@ -120,29 +120,32 @@ function acquireOne(pool: Pool, id: string, wanted: Uint8Array): Lease {
 }
 
 function acquireFree(pool: Pool, id: string): Lease | undefined {
-  const taken = new Set(entries(pool.directory));
   const size = hostCount(pool.subnet) - 2;
   const start = nextHint(pool.directory);
+  let taken: Set<string> | undefined;
   for (let i = 0; i < size; i += 1) {
     const offset = 1 + ((start - 1 + i) % size);
     const address = addressAt(pool.subnet, offset);
     const name = formatAddress(address);
-    if (taken.has(name) || sameBytes(address, pool.gateway)) continue;
+    if (sameBytes(address, pool.gateway) || taken?.has(name) === true) continue;
     const path = `${pool.directory}/${name}`;
-    if (!reserve(path, id)) continue;
-    writeFileSync(`${pool.directory}/${HINT}`, String(offset + 1));
-    return { address, path };
+    if (reserve(path, id)) {
+      writeFileSync(`${pool.directory}/${HINT}`, String(offset + 1));
+      return { address, path };
+    }
+    // Once round: from now on ask only for those that nobody has.
+    taken ??= new Set(entries(pool.directory));
   }
   return undefined;
 }
 
-/** Only a hint: a torn or missing one means to start at the first address. */
+/** Only a hint: a torn or missing one means to start behind the gateway. */
 function nextHint(directory: string): number {
   try {
     const value = Number(readFileSync(`${directory}/${HINT}`, 'utf8'));
-    return Number.isInteger(value) && value > 0 ? value : 1;
+    return Number.isInteger(value) && value > 1 ? value : 2;
   } catch (error) {
-    if (errorCode(error) === 'ENOENT') return 1;
+    if (errorCode(error) === 'ENOENT') return 2;
     throw error;
   }
 }

@@ -29,7 +29,8 @@ export const DUMP = 0x300;
 export const EXCLUSIVE = 0x200;
 export const CREATE = 0x400;
 
-const HEADER = 16;
+/** Length of struct nlmsghdr. */
+export const HEADER = 16;
 const NESTED = 0x8000;
 const TYPE_MASK = 0x3fff;
 

@@ -13,6 +13,7 @@ import {
   decode,
   EXCLUSIVE,
   encodeAttributes,
+  HEADER,
   type Message,
   REQUEST,
   readText,
@@ -48,10 +49,13 @@ const AF_INET6 = 10;
 const IFINFOMSG = 16;
 const RTMSG = 12;
 
-export interface Link {
+export interface LinkState {
   readonly index: number;
-  readonly name: string;
   readonly up: boolean;
+}
+
+export interface Link extends LinkState {
+  readonly name: string;
   readonly mtu: number;
   /** Index of the bridge it is a port of; 0: none. */
   readonly master: number;
@@ -198,6 +202,16 @@ export function readLinks(replies: Uint8Array): Link[] {
     });
   }
   return links;
+}
+
+/** Index and state of the first link, without reading the rest: this is asked for at every start. */
+export function readLinkState(replies: Uint8Array): LinkState | undefined {
+  const view = new DataView(replies.buffer, replies.byteOffset, replies.byteLength);
+  if (replies.length < HEADER + IFINFOMSG || view.getUint16(4, true) !== RTM.newLink) return undefined;
+  return {
+    index: view.getInt32(HEADER + 4, true),
+    up: (view.getUint32(HEADER + 8, true) & IFF_UP) !== 0,
+  };
 }
 
 export function readRoutes(replies: Uint8Array): Route[] {
