@@ -84,6 +84,11 @@ export function writeIndex(paths: Paths, index: StoreIndex): void {
   });
 }
 
+/** `docker.io/library/busybox@sha256:…` of an entry that was pulled. */
+export function repoDigestOf(entry: IndexEntry): string | undefined {
+  return entry.pulledFrom === undefined ? undefined : `${entry.pulledFrom}@${entry.target.digest}`;
+}
+
 /** The tag part of a canonical reference, or undefined for one by digest. */
 export function tagOf(name: string): string | undefined {
   if (name.includes('@')) return undefined;

@@ -74,9 +74,8 @@ async function fetchTwice(
       try {
         return await bring(work, task, { held, slot, lower });
       } catch (error) {
-        if (!isWrongDigest(error)) throw error;
-        held.discard();
-        if (attempt === 2) throw error;
+        if (isUseless(error, lower)) held.discard();
+        if (attempt === 2 || !isWrongDigest(error)) throw error;
         work.onStatus(task.descriptor, { status: 'Retrying', retrySeconds: 0 });
       } finally {
         held.release();
@@ -251,6 +250,13 @@ class WrongDigest extends TinyrunError {
   constructor(message: string) {
     super('invalid', message);
   }
+}
+
+/** True where the blob itself is bad, however often it is fetched: no later pull can use the file. */
+function isUseless(error: unknown, lower: readonly string[] | undefined): boolean {
+  if (isWrongDigest(error)) return true;
+  if (isUnpackError(error, 'needs-lower')) return lower !== undefined;
+  return isUnpackError(error) && error.kind === 'invalid';
 }
 
 function isWrongDigest(error: unknown): boolean {

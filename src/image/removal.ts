@@ -1,7 +1,7 @@
 import { TinyrunError } from '../errors.ts';
 import { type Digest, shortId } from '../oci/digest.ts';
 import { familiarName, parseReference } from '../registry/reference.ts';
-import { type ImageKey, type IndexEntry, repositoryOf, tagOf } from './index-file.ts';
+import { type ImageKey, type IndexEntry, repoDigestOf, repositoryOf, tagOf } from './index-file.ts';
 
 /** A container that was made from an image of the store. */
 export interface ContainerUse {
@@ -67,11 +67,6 @@ export function referencesOf(entries: readonly IndexEntry[], id: Digest): string
     if (digest !== undefined) found.add(digest);
   }
   return [...found];
-}
-
-/** `docker.io/library/busybox@sha256:…` of an entry that was pulled. */
-export function repoDigestOf(entry: IndexEntry): string | undefined {
-  return entry.pulledFrom === undefined ? undefined : `${entry.pulledFrom}@${entry.target.digest}`;
 }
 
 function hasImage(entry: IndexEntry, id: Digest): boolean {

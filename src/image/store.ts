@@ -10,13 +10,14 @@ import {
   type IndexEntry,
   putEntry,
   readIndex,
+  repoDigestOf,
   type StoreIndex,
   type Target,
   writeIndex,
 } from './index-file.ts';
 import { lowerDirectories } from './layers.ts';
 import { type Found, findImages } from './lookup.ts';
-import { type ContainerUse, repoDigestOf } from './removal.ts';
+import type { ContainerUse } from './removal.ts';
 import { imagesOf, loadImage, type StoredImage } from './stored-image.ts';
 
 /** The images of one store. Opening does no I/O; reading is a few small synchronous reads and takes no lock. */

@@ -402,6 +402,7 @@ describe('pull() refuses', () => {
     fixture.registry.publish(BUSYBOX, imageOf({ layers: [layer], override }));
     await expect(fixture.pull('busybox')).rejects.toThrow('wrong diffid');
     expect(readdirSync(fixture.paths.layers)).toEqual([]);
+    expect(leftovers()).toEqual([]);
   });
 
   it('an image for another platform than the one asked for', async () => {
