@@ -1,6 +1,8 @@
 import { errorCode } from '../errors.ts';
-import { readInRoot, type StatInRoot, statInRoot } from '../native/syscalls.ts';
+import type { StatInRoot } from '../native/syscalls.ts';
+import { DEFAULT_PATH } from './defaults.ts';
 import { ET_DYN, ET_EXEC, type Executable, inspectExecutable } from './executable.ts';
+import { type Bind, filesOf, type ImageFiles } from './image-files.ts';
 
 export interface DiagnoseInput {
   /** The container's root, from `openRoot()`. */
@@ -9,8 +11,10 @@ export interface DiagnoseInput {
   readonly argv0: string;
   /** The first path that was tried. */
   readonly path: string;
-  /** All that were tried, in order, where there were several (a name looked for in PATH). */
+  /** All that were tried, in order (a name looked for in PATH); absent: guessed from Docker's default PATH. */
   readonly paths?: readonly string[];
+  /** What was mounted over the image from the host, such as the `bind` ops of the plan. */
+  readonly binds?: readonly Bind[];
   /** What execve said, such as `ENOENT`. */
   readonly errno: string;
   /** GOARCH, such as `amd64`. */
@@ -24,23 +28,15 @@ export interface Diagnosis {
   readonly exitCode: 126 | 127;
 }
 
-/** Where files of the image come from; a table in tests. */
-export interface ImageFiles {
-  /** @throws an error with an `errno` such as ENOENT */
-  stat(path: string): StatInRoot;
-  read(path: string): Uint8Array;
-}
-
-/** A program larger than this is not looked into: what it needs would be far behind its head anyhow. */
-const READ_MAX = 64 * 1024 * 1024;
-
 /**
  * Why the container's program could not be started, by looking at it in the image: Docker's words first, for scripts that
  * know them, then the reason that execve has no errno for. Only called when a start has failed.
  */
-export function diagnose(input: DiagnoseInput, files: ImageFiles = filesIn(input.rootFd)): Diagnosis {
-  const tried = input.paths ?? [input.path];
-  const path = tried.find((candidate) => statOf(files, candidate) !== undefined);
+export function diagnose(
+  input: DiagnoseInput,
+  files: ImageFiles = filesOf(input.rootFd, input.binds),
+): Diagnosis {
+  const path = triedPaths(input).find((candidate) => statOf(files, candidate) !== undefined);
   if (path === undefined) return notThere(input, files);
   const stat = statOf(files, path);
   const name = JSON.stringify(input.argv0);
@@ -55,11 +51,9 @@ export function diagnose(input: DiagnoseInput, files: ImageFiles = filesIn(input
   return reason ?? byErrno(input, files, path, stat);
 }
 
-function filesIn(rootFd: number): ImageFiles {
-  return {
-    stat: (path) => statInRoot(rootFd, path),
-    read: (path) => readInRoot(rootFd, path, READ_MAX),
-  };
+function triedPaths({ argv0, path, paths }: DiagnoseInput): readonly string[] {
+  if (paths !== undefined || argv0.includes('/')) return paths ?? [path];
+  return [path, ...DEFAULT_PATH.split(':').map((directory) => `${directory}/${argv0}`)];
 }
 
 function statOf(files: ImageFiles, path: string): StatInRoot | undefined {

@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { SyscallError } from '../../../src/errors.ts';
-import { diagnose, type ImageFiles } from '../../../src/runtime/diagnose.ts';
+import { diagnose } from '../../../src/runtime/diagnose.ts';
 import { inspectExecutable } from '../../../src/runtime/executable.ts';
+import type { ImageFiles } from '../../../src/runtime/image-files.ts';
 
 interface Entry {
   readonly type?: 'file' | 'directory' | 'other';
@@ -232,6 +233,20 @@ describe('diagnose() of what is missing around it', () => {
     const paths = ['/usr/bin/tool', '/bin/tool'];
     const diagnosis = ask('tool', 'ENOENT', { '/bin/tool': { bytes: '#!/bin/none\n' } }, paths);
     expect(diagnosis.message).toContain('the interpreter "/bin/none" that "/bin/tool" names');
+  });
+
+  test('of a program somewhere in the default PATH, where nobody says what was tried', () => {
+    const entries = { '/usr/local/bin/tool': { bytes: '#!/bin/none\n' } };
+    const input = {
+      rootFd: -1,
+      argv0: 'tool',
+      path: '/usr/local/sbin/tool',
+      errno: 'ENOENT',
+      hostArch: 'amd64',
+    };
+    expect(diagnose(input, imageOf(entries)).message).toContain(
+      '"/usr/local/bin/tool" names in its first line',
+    );
   });
 
   test('an execute bit of the interpreter', () => {
