@@ -92,7 +92,7 @@ static int open_listener(const char *path) {
     mask = umask(0177); /* 0600 from its first moment */
     error = bind_socket(fd, path);
     umask(mask);
-    if (error == 0 && listen(fd, CLIENTS) < 0) error = -errno;
+    if (error == 0 && listen(fd, SOMAXCONN) < 0) error = -errno;
     if (error == 0) error = tr_watch_open(&listener, fd, 0, on_connect);
     if (error != 0) close(fd);
     return error;
@@ -133,9 +133,14 @@ static void leave(struct client *client) {
     tr_watch_want(&listener, EPOLLIN); /* there is room again */
 }
 
+/* Its next bytes are for a stdin that takes none. Only that client is not read from: others may attach or resize. */
+static bool waits_for_stdin(const struct client *client) {
+    return !stdin_flowing && client->have == TR_FRAME_HEADER && client->header[0] == TR_FRAME_STDIN;
+}
+
 /* What the client is looked at for: its frames, its leaving, room for ours. */
 static void set_wishes(struct client *client) {
-    uint32_t wishes = stdin_flowing ? EPOLLIN : EPOLLRDHUP;
+    uint32_t wishes = waits_for_stdin(client) ? EPOLLRDHUP : EPOLLIN;
     if (frame_length > 0 && client->sent < frame_length) wishes |= EPOLLOUT;
     if (client->watch.fd != 0) tr_watch_want(&client->watch, wishes);
 }
@@ -200,6 +205,17 @@ void tr_clients_send(const uint8_t *bytes, size_t length, bool to_all) {
     check_flushed();
 }
 
+bool tr_clients_hang_up(void) {
+    bool any = false;
+    tr_watch_close(&listener);
+    for (int i = 0; i < CLIENTS; i++) {
+        if (clients[i].watch.fd == 0) continue;
+        shutdown(tr_watch_fd(&clients[i].watch), SHUT_WR);
+        any = true;
+    }
+    return any;
+}
+
 bool tr_clients_flushed(void) { return frame_length == 0; }
 
 static void check_stalled(void) {
@@ -221,7 +237,7 @@ void tr_clients_started(pid_t pid, uint64_t start_time) {
         if (send(tr_watch_fd(&clients[0].watch), started, sizeof started, MSG_NOSIGNAL) < 0) leave(&clients[0]);
     }
     /* What it sent ahead of the start (ATTACH, its window's size) counts from the first byte of output. */
-    for (int i = 0; i < 8 && clients[0].watch.fd != 0 && stdin_flowing; i++) on_client(&clients[0].watch, EPOLLIN);
+    for (int i = 0; i < 8 && clients[0].watch.fd != 0; i++) on_client(&clients[0].watch, EPOLLIN);
     tr_watch_want(&listener, EPOLLIN);
 }
 
@@ -307,14 +323,13 @@ static void on_client(struct tr_watch *watch, uint32_t events) {
         check_flushed();
         if (watch->fd == 0) return;
     }
-    if (stdin_flowing ? (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) : (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))) {
-        ssize_t n = 0;
-        /* Header and payload in one turn; while stdin is blocked nothing can be read, and a hang-up is final. */
-        for (int i = 0; i < 2 && stdin_flowing; i++) {
-            n = receive(client, tr_watch_fd(watch));
-            if (n <= 0) break;
-        }
-        if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
-        if (n <= 0) leave(client);
+    if (waits_for_stdin(client)) {
+        if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) leave(client);
+    } else if (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
+        ssize_t n = 1;
+        /* Header and payload in one turn. */
+        for (int i = 0; i < 2 && n > 0 && !waits_for_stdin(client); i++) n = receive(client, tr_watch_fd(watch));
+        if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) leave(client);
+        else set_wishes(client);
     }
 }

@@ -267,6 +267,11 @@ void tr_log_end(int stream) {
     flush();
 }
 
+void tr_log_close(void) {
+    if (log_file.on && log_file.fd >= 0) close(log_file.fd);
+    log_file.on = false;
+}
+
 void tr_log_idle(void) {
     madvise(batch, sizeof batch, MADV_DONTNEED);
 }

@@ -29,6 +29,7 @@
 #define IDLE_MS 1000
 /* A client that takes its output more slowly than this no longer holds up the record of the exit (Docker's time, too). */
 #define EXIT_PATIENCE_MS 2000
+#define FAREWELL_MS 1000
 /* For what is left of a container that shares the host's pid namespace; `cleanup` kills with more patience. */
 #define KILL_PATIENCE_MS 100
 
@@ -191,6 +192,9 @@ static void supervise(void) {
         send_exited();
     }
     while (!tr_clients_flushed()) turn();
+    tr_log_close();
+    exit_timer.at = tr_now_fresh() + FAREWELL_MS;
+    while (tr_clients_hang_up() && exit_timer.at != 0) turn();
 }
 
 static int run(int argc, char **argv) {

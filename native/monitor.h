@@ -61,6 +61,7 @@ int tr_log_open(const char *path, uint64_t max_bytes, uint32_t max_files);
 void tr_log(int stream, const uint8_t *bytes, size_t length);
 /* Writes the last line, which has no newline. */
 void tr_log_end(int stream);
+void tr_log_close(void);
 void tr_log_idle(void);
 
 /* ---- stdio.c ---- */
@@ -91,6 +92,11 @@ void tr_clients_started(pid_t pid, uint64_t start_time);
 void tr_clients_failed(const struct tr_failure *failure);
 /* Sends a frame, header included, to all who want output (or to all). The bytes must stay until tr_clients_idle(). */
 void tr_clients_send(const uint8_t *frame, size_t length, bool to_all);
+/*
+ * Says that nothing more will come; false when all have hung up, too. Their last words have to be read until then: a client
+ * whose write fails may throw away what it has not read yet, such as the exit.
+ */
+bool tr_clients_hang_up(void);
 /* No frame is under way. */
 bool tr_clients_flushed(void);
 /* stdin takes bytes again, or not now. */

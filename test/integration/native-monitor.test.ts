@@ -401,6 +401,29 @@ describe('stdio', () => {
     expect(output().stdout).toBe(text);
   });
 
+  test('a client that still writes hears the exit, and all that was said', async () => {
+    const { session, output } = await start({ script: 'head -c 5; yes | head -c 100000', stdin: true });
+    for (let count = 0; count < 100; count += 1) session.writeStdin(Buffer.alloc(100_000, 'x'));
+    expect((await session.exited).exitCode).toBe(0);
+    await session.closed;
+    expect(output().stdout.length).toBe(100_005);
+  });
+
+  test('a stdin that nobody reads keeps no one else from the output', async () => {
+    const { session, at } = await start({
+      script: 'while true; do echo tick; sleep 0.05; done',
+      stdin: true,
+    });
+    session.writeStdin(Buffer.alloc(1_000_000, 'x'));
+    await sleep(100);
+    const other = await attach(at.socket);
+    const seen = collect(other);
+    await until('the other hears', () => seen().stdout.includes('tick'));
+    other.close();
+    process.kill(session.pid, 'SIGKILL');
+    expect((await session.exited).exitCode).toBe(137);
+  });
+
   test('without openStdin it is /dev/null', async () => {
     const { session, output } = await start({ script: 'cat; echo end' });
     session.writeStdin(Buffer.from('lost\n'));
@@ -524,6 +547,7 @@ describe('a full disk', () => {
     expect((await session.exited).exitCode).toBe(0);
     expect(logOf(log).at(-1)?.log).toBe('late\n');
     expect(JSON.parse(readFileSync(state, 'utf8'))).toMatchObject({ pid: session.pid, exitCode: 0 });
+    await session.closed;
   });
 });
 
