@@ -51,7 +51,7 @@ struct level {
 struct removal {
     struct level levels[LEVELS];
     int depth;
-    unsigned moved;
+    int moved;
 };
 
 /* A directory below `dir`, never through a link and never onto another mount: what is mounted there is not ours. */
@@ -79,12 +79,9 @@ static void push(struct removal *removal, long fd) {
 /* Where the tree is deeper than our fds: the directory moves up to the top, whose next pass finds it. */
 static long move_to_top(struct removal *removal, int dir, const char *name) {
     char target[32] = ".tinyrun-removed-";
-    for (unsigned attempt = 0; attempt < 4096; attempt++) {
-        unsigned number = removal->moved++;
-        char *at = target + 17;
-        do *at++ = (char)('0' + number % 10);
-        while ((number /= 10) > 0);
-        *at = 0;
+    for (int attempt = 0; attempt < 4096; attempt++) {
+        struct tr_digits digits;
+        strcpy(target + 17, tr_digits_of(removal->moved++, &digits));
         long result = sys_renameat(dir, name, removal->levels[0].fd, target);
         if (result != -EEXIST && result != -ENOTEMPTY && result != -ENOTDIR) return result;
     }

@@ -54,11 +54,9 @@ int tinyrun_lock_is_held(const char *path) {
 
 /* Field 22 of /proc/<pid>/stat. The name in field 2 may hold anything, also blanks and brackets: count from its last ')'. */
 static int start_time_of(int pid, uint64_t *start_time) {
-    char path[32] = "/proc/", digits[12], text[1024];
-    int at = sizeof digits - 1;
-    digits[at] = 0;
-    for (int rest = pid; rest > 0; rest /= 10) digits[--at] = (char)('0' + rest % 10);
-    strcat(strcat(path, digits + at), "/stat");
+    char path[32] = "/proc/", text[1024];
+    struct tr_digits digits;
+    strcat(strcat(path, tr_digits_of(pid, &digits)), "/stat");
     long fd = sys_openat(AT_FDCWD, path, O_RDONLY, 0);
     if (fd < 0) return fd == -ENOENT ? -ESRCH : (int)fd;
     long length = sys_read((int)fd, text, sizeof text - 1);

@@ -62,6 +62,11 @@ int tr_netlink_open(int protocol);
 int tr_op_netlink_run(struct tr_run *run, const struct tr_op *op);
 
 /* root.c */
+struct tr_digits {
+    char text[12];
+};
+/* A number >= 0; the text is somewhere in *digits. */
+const char *tr_digits_of(int number, struct tr_digits *digits);
 struct tr_fd_path {
     char text[32];
 };

@@ -99,11 +99,8 @@ static void unblock_signals(void) {
 
 /* The half that stays pid 1. */
 static void become_reaper(struct tr_run *run, int child) {
-    char digits[12];
-    int at = sizeof digits - 1;
-    digits[at] = 0;
-    for (int rest = child; rest > 0; rest /= 10) digits[--at] = (char)('0' + rest % 10);
-    char *const argv[] = {"tinyrun-init", "init", digits + at, NULL};
+    struct tr_digits digits;
+    char *const argv[] = {"tinyrun-init", "init", (char *)(uintptr_t)tr_digits_of(child, &digits), NULL};
     syscall(SYS_setpgid, child, child);
     long error = tr_finish(run);
     unblock_signals();

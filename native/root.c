@@ -22,14 +22,18 @@ struct walk {
     char pending[TR_PATH_MAX]; /* what is still to be resolved */
 };
 
+const char *tr_digits_of(int number, struct tr_digits *digits) {
+    int at = sizeof digits->text - 1;
+    digits->text[at] = 0;
+    do digits->text[--at] = (char)('0' + number % 10);
+    while ((number /= 10) > 0);
+    return digits->text + at;
+}
+
 const char *tr_fd_path(int fd, struct tr_fd_path *path) {
-    char digits[12];
-    int count = 0;
-    memcpy(path->text, "/proc/self/fd/", 14);
-    do digits[count++] = (char)('0' + fd % 10);
-    while ((fd /= 10) > 0);
-    for (int at = 0; at < count; at++) path->text[14 + at] = digits[count - 1 - at];
-    path->text[14 + count] = 0;
+    struct tr_digits digits;
+    strcpy(path->text, "/proc/self/fd/");
+    strcat(path->text, tr_digits_of(fd, &digits));
     return path->text;
 }
 

@@ -263,11 +263,9 @@ static void answer(int sync, enum tr_await tag) {
 }
 
 static int write_map(pid_t pid, const char *name, const char *text) {
-    char path[64] = "/proc/", digits[12];
-    int at = sizeof digits - 1;
-    digits[at] = 0;
-    for (int rest = (int)pid; rest > 0; rest /= 10) digits[--at] = (char)('0' + rest % 10);
-    strcat(strcat(strcat(path, digits + at), "/"), name);
+    char path[64] = "/proc/";
+    struct tr_digits digits;
+    strcat(strcat(strcat(path, tr_digits_of((int)pid, &digits)), "/"), name);
     return tr_write_file(path, text, 0);
 }
 

@@ -39,7 +39,7 @@ export type CloneNamespace = 'mount' | 'pid' | 'uts' | 'ipc' | 'network' | 'user
 export interface MonitorOptions {
   /** Shown as the process's name, `tinyrun:[<first 12>]`. */
   readonly id: string;
-  /** The monitor replaces this file (temporary + rename): see `StateRecord` in monitor.ts. */
+  /** The monitor replaces this file (temporary + rename): see `StateRecord` in launch.ts. */
   readonly statePath: string;
   /** The log in Docker's json-file format; absent: no log is kept. */
   readonly log?: { readonly path: string; readonly maxBytes: number; readonly maxFiles: number };
@@ -55,7 +55,6 @@ export interface MonitorOptions {
   readonly oomPath?: string;
   /** Sent SIGKILL first, before the namespace dies by itself: v2 `cgroup.kill`; or v1 `tasks`/`cgroup.procs` to be walked. */
   readonly killPath?: string;
-  /** Forwarders for published ports that the firewall does not reach: see op `listen`. */
 }
 
 /** Mount attributes, each on or off for the new mount. */
@@ -88,39 +87,45 @@ interface Common {
 
 /** Paths are absolute. `in root` means: resolved below the container's root (openat2 RESOLVE_IN_ROOT), never through it. */
 export type Op = Common &
+  // ---- files of the host: monitor phases, and the child before pivotRoot ----
   (
-    | /* ---- files of the host: monitor phases, and the child before pivotRoot ---- */
-    {
+    | {
         readonly op: 'mkdir';
         readonly path: string;
-        readonly mode: number /** Fine if it is there. */;
+        readonly mode: number;
+        /** Fine if it is there. */
         readonly existing?: boolean;
       }
     | {
         readonly op: 'writeFile';
         readonly path: string;
-        readonly text: string /** Make the file; else it must be there. */;
+        /** In one write. */
+        readonly text: string;
+        /** Make the file (mode 0644) or empty it; else it must be there. */
         readonly create?: boolean;
       }
+    /** Also fine where it is missing, as `rmdir`, `removeTree` and `killCgroup` are. */
     | { readonly op: 'unlink'; readonly path: string }
     | {
         readonly op: 'rmdir';
-        readonly path: string /** Try again for so long while busy (a dying cgroup), ms. */;
+        readonly path: string;
+        /** Try again for so long while busy (a dying cgroup), ms. */
         readonly patienceMs?: number;
       }
     | { readonly op: 'rename'; readonly from: string; readonly to: string }
-    | {
-        readonly op: 'removeTree';
-        readonly path: string;
-      } /* Sends SIGKILL to every process of a cgroup and waits until it is empty: `cgroup.kill` where it is, else its tasks. */
-    | {
-        readonly op: 'killCgroup';
-        readonly path: string;
-        readonly patienceMs: number;
-      } /* The cgroup v2 form of the devices controller: loads a BPF_PROG_TYPE_CGROUP_DEVICE program and attaches it
-       (BPF_F_ALLOW_MULTI) to the cgroup directory. `program` is struct bpf_insn[] in host byte order. */
+    /** Follows no link, enters no other mount: EBUSY where one is in it. */
+    | { readonly op: 'removeTree'; readonly path: string }
+    /**
+     * Sends SIGKILL to every process of a cgroup and waits until it is empty: `cgroup.kill` where it is, else its tasks. Removes the
+     * cgroups that the container has made below.
+     */
+    | { readonly op: 'killCgroup'; readonly path: string; readonly patienceMs: number }
+    /**
+     * The cgroup v2 form of the devices controller: loads a BPF_PROG_TYPE_CGROUP_DEVICE program and attaches it
+     * (BPF_F_ALLOW_MULTI) to the cgroup directory. `program` is struct bpf_insn[] in host byte order.
+     */
     | { readonly op: 'deviceFilter'; readonly path: string; readonly program: Uint8Array }
-    /* ---- network ---- */
+    // ---- network ----
     /** One or more netlink messages in one sendto; every one with NLM_F_ACK is waited for. */
     | {
         readonly op: 'netlink';
@@ -128,7 +133,8 @@ export type Op = Common &
         readonly messages: Uint8Array;
         /** Offset of a u32 in `messages` that becomes the child's pid (monitor phases only). */
         readonly pidOffset?: number;
-      } /* Reserves a host port now (EADDRINUSE is the op's failure) and, once connected, forwards from it. */
+      }
+    /** Reserves a host port now (EADDRINUSE is the op's failure) and, once connected, forwards from it. */
     | {
         readonly op: 'listen';
         readonly protocol: 'tcp' | 'udp';
@@ -137,7 +143,8 @@ export type Op = Common &
         readonly port: number;
         readonly targetAddress: string;
         readonly targetPort: number;
-      } /* ---- namespaces ---- */
+      }
+    // ---- namespaces ----
     /** Opened before the clone by the monitor, entered by the child. `path` such as /proc/123/ns/net. */
     | {
         readonly op: 'joinNamespace';
@@ -147,7 +154,8 @@ export type Op = Common &
     | { readonly op: 'unshare'; readonly type: 'cgroup' | 'time' }
     | { readonly op: 'await'; readonly tag: 'connected' | 'mapped' }
     /** Asks the monitor to write uid_map/gid_map (user namespace); answered by `await mapped`. */
-    | { readonly op: 'mapIds'; readonly uidMap: string; readonly gidMap: string } /* ---- file systems ---- */
+    | { readonly op: 'mapIds'; readonly uidMap: string; readonly gidMap: string }
+    // ---- file systems ----
     /** Propagation of the whole old tree, first thing in the new mount namespace. */
     | { readonly op: 'rootPropagation'; readonly propagation: Propagation }
     | {
@@ -209,7 +217,8 @@ export type Op = Common &
     | { readonly op: 'maskPath'; readonly path: string }
     | { readonly op: 'readonlyPath'; readonly path: string }
     /** Write below /proc/sys through a procfs of our own (CVE-2025-52881). `key` as `net/ipv4/ip_forward`. */
-    | { readonly op: 'sysctl'; readonly key: string; readonly value: string } /* ---- the process ---- */
+    | { readonly op: 'sysctl'; readonly key: string; readonly value: string }
+    // ---- the process ----
     | { readonly op: 'hostname'; readonly name: string }
     | { readonly op: 'domainname'; readonly name: string }
     /** Opens the pty in root's devpts, hands the master to the monitor, makes the slave the controlling terminal and fds 0–2, and binds it on /dev/console. */
@@ -222,7 +231,8 @@ export type Op = Common &
         readonly op: 'user';
         readonly uid: number;
         readonly gid: number;
-        readonly groups: readonly number[] /** keep capabilities over setuid, until `caps` */;
+        readonly groups: readonly number[];
+        /** Keep the permitted capabilities over the change of ids, until `caps`. */
         readonly keepCaps: boolean;
       }
     /** Drops from the bounding set whatever is not in the mask. Before `user`. */
