@@ -182,6 +182,37 @@ describe('a plan', () => {
     await session.closed;
   });
 
+  test('is born in its cgroup, where a device filter holds', async () => {
+    const mounted = readFileSync('/proc/self/mountinfo', 'utf8');
+    const top = /^(?:\S+ ){4}(\S+) .* - cgroup2 /m.exec(mounted)?.[1];
+    if (top === undefined) return;
+    const cgroup = join(top, `tinyrun-test-${process.pid}`);
+    // r0 = 1:8 ? 0 : 1; the context is { access_type, major, minor }.
+    const program = Buffer.from(
+      '61130400000000006114080000000000b70000000100000055030200010000005504010008000000b7000000000000009500000000000000',
+      'hex',
+    );
+    const { stdout, stderr } = await bench.run(
+      shell('head -c 1 /dev/zero | wc -c; head -c 1 /random; cat /proc/self/cgroup', {
+        early: [op({ op: 'bind', source: '/dev/random', target: '/random', recursive: false, flags: [] })],
+        plan: {
+          prepare: [
+            op({ op: 'mkdir', path: cgroup, mode: 0o755 }),
+            op({ op: 'deviceFilter', path: cgroup, program }),
+          ],
+          cgroupDirectory: cgroup,
+          cleanup: [
+            op({ op: 'killCgroup', path: cgroup, patienceMs: 5000 }),
+            op({ op: 'rmdir', path: cgroup, patienceMs: 5000 }),
+          ],
+        },
+      }),
+    );
+    expect(stdout).toContain(`0::/tinyrun-test-${process.pid}\n`);
+    expect(stderr).toContain('/random: Operation not permitted');
+    expect(existsSync(cgroup)).toBe(false);
+  });
+
   test('empties a cgroup whose processes do not want to go', async () => {
     const cgroup = `/sys/fs/cgroup/pids/tinyrun-test-${process.pid}`;
     if (!existsSync('/sys/fs/cgroup/pids/tasks')) return;

@@ -102,8 +102,11 @@ export function makeWorkbench(): Workbench {
       child: childOps(program, layers, own),
       connect: [],
       release: [],
-      cleanup: ['upper', 'work', 'rootfs'].map((name) => op({ op: 'removeTree', path: join(own, name) })),
       ...program.plan,
+      cleanup: [
+        ...['upper', 'work', 'rootfs'].map((name) => op({ op: 'removeTree', path: join(own, name) })),
+        ...(program.plan?.cleanup ?? []),
+      ],
     };
   };
   const start = (program: Program): Promise<Session> =>
