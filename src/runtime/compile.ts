@@ -1,5 +1,5 @@
 import type { CloneNamespace, LaunchPlan, MonitorOptions, Op } from '../native/plan.ts';
-import type { Device, Linux, Spec } from '../oci/runtime-spec.ts';
+import type { Device, Linux, NamespaceType, Spec } from '../oci/runtime-spec.ts';
 import { DEFAULT_NETWORK_SYSCTLS } from './defaults.ts';
 import { DEFAULT_DEVICES } from './devices.ts';
 import { type CgroupView, mountOps } from './mounts.ts';
@@ -90,9 +90,11 @@ const CLONED: readonly CloneNamespace[] = ['user', 'mount', 'pid', 'uts', 'ipc',
 
 /** Those that are new. cgroup and time are not: see `childOps()`. */
 function cloneNamespaces(linux: Linux): CloneNamespace[] {
-  return CLONED.filter((type) =>
-    linux.namespaces.some((entry) => entry.type === type && entry.path === undefined),
-  );
+  return CLONED.filter((type) => hasOwn(linux, type));
+}
+
+function hasOwn(linux: Linux, type: NamespaceType): boolean {
+  return linux.namespaces.some((entry) => entry.type === type && entry.path === undefined);
 }
 
 /** The child's list, in runc's order; each step says why it is where it is. */
@@ -127,7 +129,8 @@ function childOps(spec: Spec, input: CompileInput): Op[] {
     // After the network, for the sysctls of its interfaces; before /proc/sys becomes read-only.
     ...sysctlOps(spec),
     ...protectionOps(spec.linux),
-    ...processOps(spec, input.seccompProgram, input.init),
+    // Where pid 1 is somebody else, as with `--pid host`, there is one that reaps already.
+    ...processOps(spec, input.seccompProgram, input.init && hasOwn(spec.linux, 'pid')),
   ];
 }
 
@@ -151,7 +154,7 @@ function unshareOps(linux: Linux): Op[] {
 }
 
 function userNamespaceOps(linux: Linux): Op[] {
-  if (!linux.namespaces.some(({ type, path }) => type === 'user' && path === undefined)) return [];
+  if (!hasOwn(linux, 'user')) return [];
   const map = (mappings: Linux['uidMappings'] = []): string =>
     mappings.map(({ containerID, hostID, size }) => `${containerID} ${hostID} ${size}\n`).join('');
   return [

@@ -83,6 +83,8 @@ function notThere({ argv0, path, errno }: DiagnoseInput, files: ImageFiles): Dia
     return { message: `exec: ${name}: stat ${path}: too many levels of symbolic links`, exitCode: 127 };
   }
   if (errno === 'EACCES') return { message: `exec: ${name}: stat ${path}: permission denied`, exitCode: 126 };
+  // Seen by the kernel, but not by us: it lies on a file system of the container's own.
+  if (errno !== 'ENOENT') return { message: `exec: ${name}: ${WORDS[errno] ?? errno}`, exitCode: 126 };
   return { message: `exec: ${name}: stat ${path}: no such file or directory`, exitCode: 127 };
 }
 

@@ -4,7 +4,7 @@ import { writeFileAtomic } from '../../disk/atomic.ts';
 import type { SecurityOption } from '../../engine/options.ts';
 import { errorCode } from '../../errors.ts';
 import type { Seccomp } from '../../oci/runtime-spec.ts';
-import { DEFAULT_CAPABILITIES } from '../capabilities.ts';
+import { CAPABILITIES, DEFAULT_CAPABILITIES } from '../capabilities.ts';
 import { DEFAULT_PROFILE, DEFAULT_PROFILE_VERSION, PROFILE_CAPABILITIES } from './default-profile.ts';
 import { kernelAtLeast, type ProfileContext, parseProfile, resolveProfile } from './profile.ts';
 
@@ -85,17 +85,22 @@ function readProgram(path: string): Uint8Array | undefined {
 }
 
 /**
- * For the build: the programs of the default profile that a package carries, so that machines without libseccomp run
- * containers with the default capabilities. Compiled by the libseccomp of the machine that builds, for its architecture.
- * @returns file name → program
+ * For the build: programs of the default profile that a package carries, so that machines without libseccomp run containers
+ * with the default capabilities, none, all, or one more. Compiled by the libseccomp of the machine that builds, for its
+ * architecture.
+ * @returns file name → program, some 2 kB each
  */
 export async function carriedPrograms(arch: ProfileContext['arch']): Promise<Map<string, Uint8Array>> {
   const { compileSeccomp } = await import('./program.ts');
   const programs = new Map<string, Uint8Array>();
-  for (const capabilities of [DEFAULT_CAPABILITIES, []]) {
-    const context: ProfileContext = { capabilities, arch, kernel: '5.4' };
+  const oneMore = PROFILE_CAPABILITIES.map((name) => [...DEFAULT_CAPABILITIES, name]);
+  for (const capabilities of [DEFAULT_CAPABILITIES, [], CAPABILITIES, ...oneMore]) {
+    const context: ProfileContext = { capabilities, arch, kernel: OLDEST_KERNEL };
     const seccomp = resolveProfile(DEFAULT_PROFILE, context);
     if (seccomp !== undefined) programs.set(defaultKey(context), compileSeccomp(seccomp));
   }
   return programs;
 }
+
+/** The oldest that tinyrun runs on. */
+const OLDEST_KERNEL = '5.4';

@@ -150,6 +150,11 @@ describe('compile() order', () => {
     ]);
   });
 
+  test('has no init where pid 1 is the host’s', () => {
+    const linux = { namespaces: [{ type: 'mount' }, { type: 'network' }, { type: 'uts' }] } as const;
+    expect(names(plan({ linux, input: { init: true } }).child)).not.toContain('init');
+  });
+
   test('does not wait for a network that nobody connects', () => {
     expect(names(plan().child)).not.toContain('await');
   });

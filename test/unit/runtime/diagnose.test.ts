@@ -78,6 +78,7 @@ describe('diagnose() of what is not there', () => {
     ['/foo', 'ENOENT', undefined, 'exec: "/foo": stat /foo: no such file or directory', 127],
     ['./foo', 'ENOENT', ['/w/foo'], 'exec: "./foo": stat /w/foo: no such file or directory', 127],
     ['/foo', 'EACCES', undefined, 'exec: "/foo": stat /foo: permission denied', 126],
+    ['/foo', 'ENOEXEC', undefined, 'exec: "/foo": exec format error', 126],
   ])('%s with %s', (argv0, errno, paths, message, exitCode) => {
     expect(ask(argv0, errno, {}, paths)).toEqual({ message, exitCode });
   });
