@@ -1,7 +1,7 @@
 /*
  * The launch plan in its binary form, and the interpreter's interface to the monitor.
  *
- * src/native/plan.ts says what every op means; src/native/encode.ts writes these bytes; a unit test holds the two
+ * src/native/plan.ts says what every op means; src/native/{forms,encode}.ts write these bytes; a unit test holds the two
  * together by reading TR_OPS below. The form has one purpose: after tr_plan_open() has checked it once, the child
  * of the clone can use it without parsing, copying or allocating anything, down to argv and envp of execve.
  *

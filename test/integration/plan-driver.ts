@@ -39,6 +39,12 @@ export interface Program {
   readonly plan?: Partial<LaunchPlan>;
 }
 
+/** A script for the image's shell. */
+export const shell = (script: string, more: Partial<Program> = {}): Program => ({
+  argv: ['sh', '-c', script],
+  ...more,
+});
+
 export interface Result {
   readonly code: number;
   readonly stdout: string;
@@ -54,6 +60,8 @@ export interface Workbench {
   readonly layers: string[];
   /** Makes a layer directory for a test. */
   layer(name: string): string;
+  /** With one more layer on top of the image for the time of `act`. */
+  withLayer<T>(fill: (layer: string) => void, act: () => Promise<T>): Promise<T>;
   plan(program: Program): LaunchPlan;
   start(program: Program): Promise<Session>;
   /** Runs it to its end and collects what it says. */
@@ -117,6 +125,16 @@ export function makeWorkbench(): Workbench {
     canary,
     layers,
     layer,
+    async withLayer(fill, act) {
+      const top = layer(`extra${Math.random()}`);
+      fill(top);
+      layers.unshift(top);
+      try {
+        return await act();
+      } finally {
+        layers.shift();
+      }
+    },
     plan,
     start,
     async run(program) {

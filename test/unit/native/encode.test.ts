@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { encodePlan, FORMS, PHASES } from '../../../src/native/encode.ts';
+import { encodePlan, PHASES } from '../../../src/native/encode.ts';
 import { explainPlan } from '../../../src/native/explain.ts';
+import { FORMS } from '../../../src/native/forms.ts';
 import type { LaunchPlan, Op } from '../../../src/native/plan.ts';
 
 const header = readFileSync(new URL('../../../native/plan.h', import.meta.url), 'utf8');
