@@ -13,6 +13,7 @@ import {
 } from './addresses.ts';
 import { type Attachment, connectOps, firstIndex, hostInterfaceName, interfaceOps } from './attachment.ts';
 import type { BridgeNetwork } from './bridge.ts';
+import { forgetUdpOps } from './conntrack.ts';
 import type { DefaultBridge, ReadyBridge } from './default-bridge.ts';
 import { etcFiles } from './etc.ts';
 import { elementsOf } from './firewall.ts';
@@ -51,7 +52,7 @@ export async function planBridge(
   try {
     if (bindings.length > 0) writeRecord(lease.path, bindings);
     const attachment = attach({ id: input.id, network, lease, mac, random: host.random });
-    const ports = portOps(ready, bindings, attachment);
+    const ports = portOps(host, ready, bindings, attachment);
     const addresses = [attachment.ipv4, attachment.ipv6].flatMap((i) =>
       i === undefined ? [] : [formatAddress(i.address)],
     );
@@ -104,6 +105,7 @@ function attach(input: {
 }
 
 function portOps(
+  host: NetworkHost,
   ready: ReadyBridge,
   bindings: readonly Binding[],
   attachment: Attachment,
@@ -128,7 +130,11 @@ function portOps(
     optional: true,
     what: 'take the published ports out of the firewall',
   };
-  return { prepare: [...prepare, added], release: [deleted] };
+  const udp = new Set(bindings.flatMap((b) => (b.protocol === 'udp' ? [b.hostPort] : [])));
+  const subnets = [ready.network.subnet, ready.network.subnet6].flatMap(
+    (text) => parsePrefix(text ?? '') ?? [],
+  );
+  return { prepare: [...prepare, added, ...forgetUdpOps(host, [...udp], subnets)], release: [deleted] };
 }
 
 function leaseOps(lease: Lease, published: boolean): Op[] {

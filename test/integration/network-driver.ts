@@ -124,6 +124,7 @@ function serveUdp(address: string, port: number): Promise<void> {
   });
 }
 
+/** Always from the same port, as a DNS forwarder may. */
 function askUdp(address: string, port: number): Promise<string> {
   const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4');
   return new Promise((resolve) => {
@@ -136,7 +137,7 @@ function askUdp(address: string, port: number): Promise<string> {
       socket.close();
       resolve(data.toString());
     });
-    socket.send('hello', port, address);
+    socket.bind(7001, () => socket.send('hello', port, address));
   });
 }
 

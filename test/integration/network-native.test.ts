@@ -332,6 +332,12 @@ describe("a network of the kernel's", () => {
       .not.toContain(server.plan.settings.hostInterface);
   });
 
+  it('sends a UDP client that keeps its port to the next container', async () => {
+    const next = await start('e', [dns]);
+    await next.place.tell({ do: 'serveUdp', address: '0.0.0.0', port: 53 });
+    expect(await client.tell({ do: 'askUdp', address: '198.51.100.1', port: 5353 })).toBe('e 198.51.100.2');
+  });
+
   it('destroy leaves nothing', async () => {
     await host.tell({ do: 'destroy' });
     for (const container of containers) await container.place.close();
