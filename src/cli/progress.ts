@@ -1,8 +1,9 @@
 import type { PullEvent } from '../engine/index.ts';
+import { canonicalName, familiarName } from '../engine/reference.ts';
 import type { Output } from './context.ts';
 import { humanSize } from './size.ts';
 
-/** Shows a pull as it happens; `finish` leaves the last state standing. */
+/** Shows a pull as it happens; `finish`, for a pull that failed, leaves the last state standing. */
 export interface Progress {
   event(event: PullEvent): void;
   finish(): void;
@@ -29,8 +30,8 @@ class LineProgress implements Progress {
   }
 
   event(event: PullEvent): void {
-    if (event.type === 'start') {
-      this.#output.write(startLine(event));
+    if (event.type !== 'layer') {
+      this.#output.write(event.type === 'start' ? startLine(event) : endLines(event));
       return;
     }
     if (event.status === 'Downloading' || event.status === 'Extracting') return;
@@ -59,6 +60,8 @@ class TerminalProgress implements Progress {
   readonly #now: () => number;
   readonly #rows = new Map<string, Row>();
   #drawn = 0;
+  /** Where every layer is in the store already nothing is drawn. */
+  #isBusy = false;
   #lastFrame = Number.NEGATIVE_INFINITY;
   #began = 0;
 
@@ -81,6 +84,12 @@ class TerminalProgress implements Progress {
       }
       return;
     }
+    if (event.type === 'end') {
+      this.finish();
+      this.#output.write(endLines(event));
+      return;
+    }
+    this.#isBusy = true;
     const row = this.#rows.get(event.id) ?? { event, current: 0, total: event.total ?? 0 };
     row.event = event;
     if (event.total !== undefined && event.total > 0) row.total = event.total;
@@ -97,7 +106,8 @@ class TerminalProgress implements Progress {
   }
 
   finish(): void {
-    if (this.#rows.size > 0) this.#draw();
+    if (this.#isBusy) this.#draw();
+    this.#isBusy = false;
   }
 
   #draw(): void {
@@ -148,8 +158,12 @@ function statusText(event: LayerEvent): string {
   return `Retrying in ${seconds} second${seconds === 1 ? '' : 's'}`;
 }
 
-function startLine(event: Extract<PullEvent, { type: 'start' }>): string {
-  const { reference } = event;
-  const what = reference.digest ?? reference.tag ?? 'latest';
-  return `${what}: Pulling from ${reference.repository}\n`;
+/** Docker's: the tag, or the whole name of what has none. */
+function startLine({ reference }: Extract<PullEvent, { type: 'start' }>): string {
+  return `${reference.tag ?? canonicalName(reference)}: Pulling from ${reference.repository}\n`;
+}
+
+function endLines({ reference, digest, status }: Extract<PullEvent, { type: 'end' }>): string {
+  const what = status === 'downloaded' ? 'Downloaded newer image for' : 'Image is up to date for';
+  return `Digest: ${digest}\nStatus: ${what} ${familiarName(reference)}\n`;
 }

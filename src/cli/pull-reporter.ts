@@ -9,7 +9,7 @@ export function pullReporter(context: Context, how: { readonly quiet: boolean })
       return context.signal;
     },
     onMissing: (name) => {
-      context.stderr.write(`Unable to find image '${name}' locally\n`);
+      if (!how.quiet) context.stderr.write(`Unable to find image '${name}' locally\n`);
     },
     onPullEvent: (event) => {
       // Loaded with the first event; those that come meanwhile wait for it in order.

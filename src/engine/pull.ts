@@ -6,6 +6,9 @@ import { unpackProgram } from '../native/library.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Core } from './core.ts';
 
+/** Milliseconds; what setTimeout() can hold. */
+const LONGEST_TIMER = 2 ** 31;
+
 export interface PullHow {
   readonly platform?: string;
   readonly onEvent?: (event: PullEvent) => void;
@@ -20,6 +23,9 @@ export interface Pulled {
 
 /**
  * Pulls an image. Everything of the network is loaded here and nowhere on the path of a container whose image is there.
+ *
+ * TINYRUN_STALL_SECONDS (default 30) is how long a registry may be silent before the request is tried again: more for a
+ * slow line, less for tests.
  * @throws TinyrunError `invalid` (reference), `not_found`, `unauthorized`, `unavailable`
  */
 export async function pullImage(core: Core, text: string, how: PullHow = {}): Promise<Pulled> {
@@ -39,12 +45,14 @@ export async function pullImage(core: Core, text: string, how: PullHow = {}): Pr
     const candidates = await registry.expand(text, parseReference(text));
     for (const [index, reference] of candidates.entries()) {
       try {
-        return await pull(store, registry, reference, {
+        const pulled = await pull(store, registry, reference, {
           ...(platform === undefined ? {} : { platform }),
           onEvent: how.onEvent ?? (() => {}),
           ...(how.signal === undefined ? {} : { signal: how.signal }),
           unpackerPath: unpackProgram(),
         });
+        how.onEvent?.({ type: 'end', reference, digest: pulled.digest, status: pulled.status });
+        return pulled;
       } catch (error) {
         const elsewhere = error instanceof TinyrunError && error.kind === 'not_found';
         if (!elsewhere || index === candidates.length - 1) throw error;
@@ -60,9 +68,15 @@ export async function pullImage(core: Core, text: string, how: PullHow = {}): Pr
   }
 }
 
-function whereConfigured(core: Core): { env: Core['env']; dockerConfigDir: string } {
+function whereConfigured(core: Core): {
+  env: Core['env'];
+  dockerConfigDir: string;
+  stallMs?: number;
+} {
+  const stallMs = Number(core.env.TINYRUN_STALL_SECONDS ?? Number.NaN) * 1000;
   return {
     env: core.env,
     dockerConfigDir: core.env.DOCKER_CONFIG ?? join(core.env.HOME ?? '/root', '.docker'),
+    ...(stallMs > 0 && stallMs < LONGEST_TIMER ? { stallMs } : {}),
   };
 }

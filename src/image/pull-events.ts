@@ -10,6 +10,13 @@ export type PullEvent =
       /** Each blob once, from the bottom; sizes in bytes. */
       readonly layers: readonly { readonly digest: Digest; readonly size: number }[];
     }
+  | {
+      /** `Digest: …`, `Status: …`: the image is in the store. */
+      readonly type: 'end';
+      readonly reference: Reference;
+      readonly digest: Digest;
+      readonly status: 'downloaded' | 'up-to-date';
+    }
   | ({
       readonly type: 'layer';
       /** The first 12 hex digits of the blob's digest. */

@@ -33,7 +33,7 @@ export function pullLayers(source: PullSource, chosen: ChosenImage, options: Pul
       blobSize(paths, descriptor.digest) !== descriptor.size ||
       layerName(paths, diffIds, position) === undefined,
   );
-  announce(source, options, { tasks, missing });
+  announce(source, options, { tasks, missing, isKnown: !chosen.fetched });
   const made = { blobs: new Set<Digest>(), layers: new Set<Digest>() };
   const run = async (): Promise<{ fetched: boolean }> => {
     await runTasks(missing, { source, options, made });
@@ -61,15 +61,16 @@ function tasksOf({ manifest, config }: ChosenImage): Task[] {
   return [...tasks.values()];
 }
 
-/** Docker's order: all layers first, then what waits. Where nothing is missing there are no layer lines at all. */
+/** Docker's order: all layers first, then what waits. Where nothing at all is missing there are no layer lines. */
 function announce(
   { reference }: PullSource,
   { onEvent }: PullOptions,
-  { tasks, missing }: { tasks: readonly Task[]; missing: readonly Task[] },
+  state: { tasks: readonly Task[]; missing: readonly Task[]; isKnown: boolean },
 ): void {
+  const { tasks, missing, isKnown } = state;
   const layers = tasks.map(({ descriptor: { digest, size } }) => ({ digest, size }));
   onEvent({ type: 'start', reference, layers });
-  if (missing.length === 0) return;
+  if (missing.length === 0 && isKnown) return;
   for (const task of tasks) {
     const status = missing.includes(task) ? 'Pulling fs layer' : 'Already exists';
     onEvent({ type: 'layer', id: shortId(task.descriptor.digest), status });

@@ -21,9 +21,7 @@ export const pull: Command = {
     const engine = await open();
     const [name = ''] = parsed.operands;
     const quiet = parsed.bool('quiet');
-    const { canonicalName, familiarName, parseReference, withDefaultTag } = await import(
-      '../../engine/reference.ts'
-    );
+    const { canonicalName, parseReference, withDefaultTag } = await import('../../engine/reference.ts');
     const typed = parseReference(name);
     const reference = withDefaultTag(typed);
     if (!quiet && typed !== reference && reference.tag !== undefined) {
@@ -31,18 +29,13 @@ export const pull: Command = {
     }
     const progress = openProgress(context.stdout, { quiet, now: context.now });
     const platform = parsed.string('platform') ?? context.env.DOCKER_DEFAULT_PLATFORM;
-    const pulled = await engine
+    await engine
       .pull(name, {
         ...(platform === undefined || platform === '' ? {} : { platform }),
         onEvent: (event) => progress.event(event),
         signal: context.signal,
       })
       .finally(() => progress.finish());
-    if (!quiet) {
-      const status =
-        pulled.status === 'downloaded' ? 'Downloaded newer image for' : 'Image is up to date for';
-      context.stdout.write(`Digest: ${pulled.digest}\nStatus: ${status} ${familiarName(reference)}\n`);
-    }
     context.stdout.write(`${canonicalName(reference)}\n`);
     return 0;
   },
