@@ -19,6 +19,8 @@ export type Fault =
   | { readonly type: 'close-cut'; readonly after: number }
   /** Sends so many bytes of the body, then nothing more; -1: not even headers. */
   | { readonly type: 'stall'; readonly after: number }
+  /** Sends all of it, at this many bytes per second and connection. */
+  | { readonly type: 'slow'; readonly rate: number }
   /** Sends these bytes. */
   | { readonly type: 'replace'; readonly body: Uint8Array; readonly contentType?: string }
   /** Flips one bit of the body. */
@@ -48,6 +50,8 @@ export interface SendHow {
   readonly status: number;
   readonly headers?: Record<string, string | string[]>;
   readonly fault: Fault | undefined;
+  /** Told the bytes of each piece of the body as it goes into the socket. */
+  readonly onSent?: (bytes: number) => void;
 }
 
 /** Sends an answer, or what the fault makes of it. */
@@ -92,7 +96,7 @@ export function send(request: IncomingMessage, response: ServerResponse, full: C
     response.end();
     return;
   }
-  sendBody(response, bytes, fault);
+  sendBody(response, bytes, how);
 }
 
 function bodyFor(
@@ -116,7 +120,7 @@ function bodyFor(
   return { bytes, status };
 }
 
-function sendBody(response: ServerResponse, bytes: Uint8Array, fault: Fault | undefined): void {
+function sendBody(response: ServerResponse, bytes: Uint8Array, { fault, onSent }: SendHow): void {
   switch (fault?.type) {
     case 'truncate':
     case 'chunked-cut':
@@ -128,6 +132,9 @@ function sendBody(response: ServerResponse, bytes: Uint8Array, fault: Fault | un
     case 'stall':
       response.write(bytes.subarray(0, fault.after));
       return;
+    case 'slow':
+      void sendSlowly(response, bytes, { rate: fault.rate, onSent });
+      return;
     case 'endless': {
       const more = (): void => {
         while (!response.destroyed && response.write(Buffer.alloc(65_536)));
@@ -138,5 +145,27 @@ function sendBody(response: ServerResponse, bytes: Uint8Array, fault: Fault | un
     }
     default:
       response.end(bytes);
+      onSent?.(bytes.length);
   }
+}
+
+/** Bytes of a piece: small against what is lost in the kernel's buffers when the client dies. */
+const PIECE = 64 << 10;
+
+async function sendSlowly(
+  response: ServerResponse,
+  bytes: Uint8Array,
+  how: { readonly rate: number; readonly onSent: SendHow['onSent'] },
+): Promise<void> {
+  const began = performance.now();
+  for (let at = 0; at < bytes.length && !response.destroyed; at += PIECE) {
+    const early = began + (at / how.rate) * 1000 - performance.now();
+    if (early > 1) await new Promise((resolve) => setTimeout(resolve, early));
+    const piece = bytes.subarray(at, at + PIECE);
+    if (!response.write(piece)) {
+      await Promise.race(['drain', 'close'].map((name) => new Promise((done) => response.once(name, done))));
+    }
+    if (!response.destroyed) how.onSent?.(piece.length);
+  }
+  response.end();
 }

@@ -41,6 +41,8 @@ export interface FaultyRegistry {
   /** `127.0.0.1:<port>`. */
   readonly host: string;
   readonly seen: SeenRequest[];
+  /** Bytes of answers that went into sockets, by path; whole answers and slow ones only. */
+  readonly sent: Map<string, number>;
   faults: FaultRule[];
   auth: AuthRule | undefined;
   addBlob(bytes: Uint8Array, mediaType?: string): Descriptor;
@@ -71,6 +73,7 @@ export async function startFaultyRegistry(): Promise<FaultyRegistry> {
     url: `http://${host}`,
     host,
     seen: [],
+    sent: new Map(),
     faults: [],
     auth: undefined,
     addBlob(bytes, mediaType = 'application/octet-stream') {
@@ -98,7 +101,11 @@ export async function startFaultyRegistry(): Promise<FaultyRegistry> {
     registry.seen.push({ method: request.method ?? '', path, headers: request.headers, body });
     const fault = nextFault(registry, hits, `${request.method} ${path}`);
     const reply = (content: Content, how: Omit<SendHow, 'fault'>): void =>
-      send(request, response, content, { ...how, fault });
+      send(request, response, content, {
+        ...how,
+        fault,
+        onSent: (bytes) => registry.sent.set(path, (registry.sent.get(path) ?? 0) + bytes),
+      });
     if (path.startsWith('/token')) {
       const token = giveToken(registry, tokens, request, body);
       reply(token ?? json({ details: 'incorrect username or password' }), {
