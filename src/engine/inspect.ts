@@ -1,11 +1,12 @@
 import type { StoredImage } from '../image/stored-image.ts';
+import { inspectNetwork } from '../network/inspect.ts';
 import type { Spec } from '../oci/runtime-spec.ts';
 import { familiarName, parseReference } from '../registry/reference.ts';
 import { NEVER } from './clock.ts';
 import type { Container } from './containers.ts';
 import type { Core } from './core.ts';
 import { hostConfigOf } from './inspect-host-config.ts';
-import { type NetworkFacts, readSettings } from './network-facts.ts';
+import { readSettings } from './network-facts.ts';
 import { findContainer } from './query.ts';
 
 export type Inspection = Readonly<Record<string, unknown>>;
@@ -48,7 +49,7 @@ export async function inspectContainer(core: Core, text: string): Promise<Inspec
     },
     Mounts: mountsOf(container),
     Config: configOf(container, env),
-    NetworkSettings: networkOf(network),
+    NetworkSettings: inspectNetwork(network),
   };
 }
 
@@ -153,10 +154,6 @@ function mountsOf({ record }: Container): Inspection[] {
           Propagation: '',
         },
   );
-}
-
-function networkOf(facts: NetworkFacts | undefined): Inspection {
-  return { Ports: {}, Networks: {}, ...facts };
 }
 
 async function specOf(core: Core, id: string): Promise<Spec | undefined> {
