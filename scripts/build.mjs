@@ -26,6 +26,8 @@ await Promise.all([
     entryPoints: ['src/main.ts'],
     outfile: 'dist/tinyrun.cjs',
     format: 'cjs',
+    // As require(): Node's own import() loads the loader of ES modules, 2 ms, and does not work in a cached script (bin/load.cjs).
+    supported: { 'dynamic-import': false },
     minifyWhitespace: true,
     minifySyntax: true,
     define: { ...common.define, 'import.meta.url': 'tinyrunFileUrl', 'import.meta.dirname': '__dirname' },

@@ -1,5 +1,5 @@
-import { isIP } from 'node:net';
 import type { DeviceRequest, NetworkRequest } from '../engine/options.ts';
+import { ipVersion } from './ip.ts';
 
 /** `--device /dev/x[:/dev/y][:rwm]`. */
 export function parseDevice(text: string): DeviceRequest {
@@ -61,14 +61,14 @@ export function parseAddHost(text: string): string {
   const [, name, value = ''] = match ?? [];
   if (name === undefined) throw new Error(`bad format for add-host: ${JSON.stringify(text)}`);
   const address = value.replace(/^\[(.*)\]$/, '$1');
-  if (address !== 'host-gateway' && isIP(address) === 0) {
+  if (address !== 'host-gateway' && ipVersion(address) === 0) {
     throw new Error(`invalid IP address in add-host: ${JSON.stringify(value)}`);
   }
   return `${name}:${address}`;
 }
 
 export function parseDns(text: string): string {
-  if (isIP(text) === 0) throw new Error(`IP address is not correctly formatted: ${text}`);
+  if (ipVersion(text) === 0) throw new Error(`IP address is not correctly formatted: ${text}`);
   return text;
 }
 
@@ -83,7 +83,7 @@ export function parseMacAddress(text: string): string {
 }
 
 export function parseIpv4(text: string): string {
-  if (isIP(text) !== 4) throw new Error(`invalid IPv4 address: ${text}`);
+  if (ipVersion(text) !== 4) throw new Error(`invalid IPv4 address: ${text}`);
   return text;
 }
 

@@ -1,5 +1,5 @@
-import { isIP } from 'node:net';
 import type { PortRequest } from '../engine/options.ts';
+import { ipVersion } from './ip.ts';
 
 /**
  * One `-p`: `[ip:][hostPort[-end]]:containerPort[-end][/proto]`, or `containerPort`, or the long form
@@ -57,7 +57,7 @@ function splitAddress(text: string): { ip: string; host: string; container: stri
   const host = parts.pop() ?? '';
   const ip = bracket?.[1] ?? parts.join(':');
   if (bracket !== null && parts.length > 0) throw new Error(`invalid IP address: ${text}`);
-  if (ip !== '' && isIP(ip) === 0) throw new Error(`invalid IP address: ${ip}`);
+  if (ip !== '' && ipVersion(ip) === 0) throw new Error(`invalid IP address: ${ip}`);
   return { ip, host, container };
 }
 

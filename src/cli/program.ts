@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import type { Engine } from '../engine/index.ts';
 import { describe, TinyrunError } from '../errors.ts';
 import type { Call, Command, OptionSpec } from './command.ts';
@@ -67,7 +68,6 @@ function callOf(context: Context, global: Parsed, parsed: Parsed): Call {
     const root = global.string('root') ?? context.env.TINYRUN_ROOT;
     const runRoot = global.string('runroot') ?? context.env.TINYRUN_RUNROOT;
     const native = context.env.TINYRUN_NATIVE;
-    const { resolve } = await import('node:path');
     return openEngine({
       ...(root ? { root: resolve(context.cwd, root) } : {}),
       ...(runRoot ? { runRoot: resolve(context.cwd, runRoot) } : {}),
