@@ -5,7 +5,7 @@ import type { Command } from './command.ts';
  * loading all of them would cost every start some milliseconds.
  */
 interface Entry {
-  /** For the list in `tinyrun --help`; aliases have none. */
+  /** For the lists of `--help`; another spelling has none. */
   readonly summary?: string;
   readonly load: () => Promise<Command>;
 }
@@ -46,27 +46,33 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
   info: { summary: 'Display information about this store and machine', load: info },
   version: { summary: 'Show the version', load: version },
   'system reset': { summary: 'Remove all containers, images and networks of this store', load: reset },
-  'system info': { load: info },
-  'container run': { load: run },
-  'container create': { load: create },
-  'container start': { load: start },
-  'container ls': { load: ps },
+  'system info': { summary: 'Display information about this store and machine', load: info },
+  'container run': { summary: 'Create and run a new container from an image', load: run },
+  'container create': { summary: 'Create a new container', load: create },
+  'container start': { summary: 'Start one or more stopped containers', load: start },
+  'container ls': { summary: 'List containers', load: ps },
   'container list': { load: ps },
   'container ps': { load: ps },
-  'container logs': { load: logs },
-  'container attach': { load: attach },
-  'container stop': { load: stop },
-  'container kill': { load: kill },
-  'container wait': { load: wait },
-  'container rm': { load: rm },
+  'container logs': { summary: 'Fetch the logs of a container', load: logs },
+  'container attach': { summary: 'Attach local standard streams to a running container', load: attach },
+  'container stop': { summary: 'Stop one or more running containers', load: stop },
+  'container kill': { summary: 'Kill one or more running containers', load: kill },
+  'container wait': { summary: 'Block until containers stop, then print their exit codes', load: wait },
+  'container rm': { summary: 'Remove one or more containers', load: rm },
   'container remove': { load: rm },
-  'container inspect': { load: async () => (await import('./commands/inspect.ts')).inspectContainer },
-  'image ls': { load: images },
+  'container inspect': {
+    summary: 'Display detailed information on one or more containers',
+    load: async () => (await import('./commands/inspect.ts')).inspectContainer,
+  },
+  'image ls': { summary: 'List images', load: images },
   'image list': { load: images },
-  'image pull': { load: pull },
-  'image rm': { load: rmi },
+  'image pull': { summary: 'Download an image from a registry', load: pull },
+  'image rm': { summary: 'Remove one or more images', load: rmi },
   'image remove': { load: rmi },
-  'image inspect': { load: async () => (await import('./commands/inspect.ts')).inspectImage },
+  'image inspect': {
+    summary: 'Display detailed information on one or more images',
+    load: async () => (await import('./commands/inspect.ts')).inspectImage,
+  },
 };
 
 /** First words that are no commands themselves. */

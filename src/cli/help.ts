@@ -21,7 +21,7 @@ export function printHelp(context: Context, command: Command): number {
 export function printProgramHelp(context: Context, group: string | undefined): number {
   const commander = new Commander(group === undefined ? 'tinyrun' : `tinyrun ${group}`)
     .usage(group === undefined ? '[OPTIONS] COMMAND' : 'COMMAND')
-    .description(group === undefined ? 'Run containers without a daemon' : `Manage ${group}s`)
+    .description(group === undefined ? 'Run containers without a daemon' : groupSummary(group))
     .helpOption('--help', 'Show help')
     .helpCommand(false);
   if (group === undefined) {
@@ -29,17 +29,27 @@ export function printProgramHelp(context: Context, group: string | undefined): n
       if (option.long !== 'help') commander.option(flagsOf(option), helpOf(option));
     }
   }
-  for (const [name, entry] of Object.entries(COMMANDS)) {
-    const shown =
-      group === undefined ? name : name.startsWith(`${group} `) ? name.slice(group.length + 1) : '';
-    const summary = entry.summary ?? (group === undefined ? undefined : summaryOfAlias(entry));
-    if (shown !== '' && summary !== undefined)
-      commander.command(shown.replace(' ', '-')).summary(summary).description(summary);
+  for (const [name, { summary }] of Object.entries(COMMANDS)) {
+    const shown = shownIn(group, name);
+    if (shown !== undefined && summary !== undefined) commander.command(shown).summary(summary);
+  }
+  if (group === undefined) {
+    for (const name of GROUPS) commander.command(name).summary(groupSummary(name));
   }
   const more =
     group === undefined ? "\nRun 'tinyrun COMMAND --help' for more information on a command.\n" : '';
-  context.stdout.write(layOut(commander, context).replace('system-reset', 'system reset') + more);
+  context.stdout.write(layOut(commander, context) + more);
   return 0;
+}
+
+/** How a command is called in the list of the program, or of a group; undefined where it is not in it. */
+function shownIn(group: string | undefined, name: string): string | undefined {
+  if (group === undefined) return name.includes(' ') ? undefined : name;
+  return name.startsWith(`${group} `) ? name.slice(group.length + 1) : undefined;
+}
+
+function groupSummary(group: string): string {
+  return group === 'system' ? 'Manage this store' : `Manage ${group}s`;
 }
 
 /** The known command most like a wrong one, if any is like it. */
@@ -52,11 +62,6 @@ export function suggestion(name: string): string | undefined {
     }
   }
   return best?.name;
-}
-
-function summaryOfAlias(entry: (typeof COMMANDS)[string]): string | undefined {
-  return Object.values(COMMANDS).find((other) => other.load === entry.load && other.summary !== undefined)
-    ?.summary;
 }
 
 function layOut(commander: Commander, context: Context): string {
