@@ -57,7 +57,10 @@ export interface ImageSource {
 
 /** containerd's annotation for the full reference. */
 const NAME = 'io.containerd.image.name';
-/** What `skopeo … oci:ROOT:TAG` looks for. */
+/**
+ * What `skopeo … oci:ROOT:NAME` looks for. The full name, as other programs write it into layouts of many repositories:
+ * of several images with the tag `latest` skopeo would only ever find the first.
+ */
 const REF_NAME = 'org.opencontainers.image.ref.name';
 const IMAGES = 'dev.tinyrun.images';
 const PULLED_FROM = 'dev.tinyrun.pulled-from';
@@ -180,11 +183,9 @@ function parseEntry(value: unknown): IndexEntry {
 
 function encodeEntry(entry: IndexEntry): Record<string, unknown> {
   const { name, target, images, pulledFrom } = entry;
-  const tag = name === undefined ? undefined : tagOf(name);
   const annotations = {
     ...entry.annotations,
-    ...(name === undefined ? {} : { [NAME]: name }),
-    ...(tag === undefined ? {} : { [REF_NAME]: tag }),
+    ...(name === undefined ? {} : { [NAME]: name, [REF_NAME]: name }),
     ...(images === undefined ? {} : { [IMAGES]: images.map((key) => `${key.manifest}=${key.id}`).join(' ') }),
     ...(pulledFrom === undefined ? {} : { [PULLED_FROM]: pulledFrom }),
     ...(entry.isRemoved ? { [REMOVED]: 'true' } : {}),

@@ -55,7 +55,7 @@ describe('writeIndex()', () => {
           ...target('a'),
           annotations: {
             'io.containerd.image.name': LATEST,
-            'org.opencontainers.image.ref.name': 'latest',
+            'org.opencontainers.image.ref.name': LATEST,
           },
         },
       ],
