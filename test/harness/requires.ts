@@ -7,6 +7,7 @@ const CHECKS = {
   nft: () => onPath('nft'),
   skopeo: () => onPath('skopeo'),
   umoci: () => onPath('umoci'),
+  zstd: () => onPath('zstd'),
   'docker-registry': () => onPath('docker-registry'),
   'busybox-static': () => readable('/bin/busybox'),
   script: () => onPath('script'),
