@@ -24,9 +24,11 @@ const context: Context = {
   now: () => performance.now(),
   architecture: process.arch === 'x64' ? 'amd64' : process.arch,
   nodeVersion: process.versions.node,
+  isRoot: process.getuid?.() === 0,
 };
 
 let abort: AbortController | undefined;
+let stopAborting: () => void = () => {};
 
 /**
  * A file descriptor written to synchronously, as Node itself does for files, terminals and pipes; process.stdout would load
@@ -76,17 +78,19 @@ function writeAll(fd: number, data: Uint8Array): void {
 }
 
 function onSignal(names: readonly SignalName[], listener: (name: SignalName) => void): () => void {
+  stopAborting();
   for (const name of names) process.on(name, listener);
   return () => {
     for (const name of names) process.removeListener(name, listener);
   };
 }
 
+/** Until somebody listens to signals himself. */
 function abortOnSignal(): AbortController {
   const controller = new AbortController();
-  const stop = onSignal(['SIGINT', 'SIGTERM', 'SIGHUP'], (name) => {
+  stopAborting = onSignal(['SIGINT', 'SIGTERM', 'SIGHUP'], (name) => {
     // The second one ends the command at once.
-    stop();
+    stopAborting();
     process.exitCode = name === 'SIGINT' ? 130 : 143;
     controller.abort(new Error(name));
   });

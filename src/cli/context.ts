@@ -39,4 +39,5 @@ export interface Context {
   /** As images name it: `amd64`, `arm64`. */
   readonly architecture: string;
   readonly nodeVersion: string;
+  readonly isRoot: boolean;
 }

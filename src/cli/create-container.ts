@@ -1,6 +1,6 @@
-import { closeSync, existsSync, openSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import type { CreateOptions, PullPolicy } from '../engine/index.ts';
+import type { Created, CreateOptions, PullPolicy } from '../engine/index.ts';
 import { TinyrunError } from '../errors.ts';
 import type { Context } from './context.ts';
 import { createOptionsOf } from './create-options.ts';
@@ -48,8 +48,20 @@ function streamsOf(options: CreateOptions): CreateOptions['attach'] {
   return options.openStdin ? ['stdin', 'stdout', 'stderr'] : ['stdout', 'stderr'];
 }
 
-export function writeCidFile(path: string, id: string): void {
-  writeFileSync(path, id);
+/** Creates the container, with its id in the `--cidfile`; where that fails there is no such file. */
+export async function createWithCidFile(
+  file: string | undefined,
+  create: () => Promise<Created>,
+): Promise<Created> {
+  if (file === undefined) return create();
+  try {
+    const created = await create();
+    writeFileSync(file, created.record.id);
+    return created;
+  } catch (error) {
+    rmSync(file, { force: true });
+    throw error;
+  }
 }
 
 export function parsePullPolicy(text: string): PullPolicy {

@@ -1,10 +1,15 @@
-import type { CreateHow } from '../engine/index.ts';
+import type { CreateHow, PullPolicy } from '../engine/index.ts';
 import type { Context } from './context.ts';
 
 /** Shows on stderr what `run` and `create` pull: stdout is the container's. */
-export function pullReporter(context: Context, how: { readonly quiet: boolean }): CreateHow {
+export function pullReporter(
+  context: Context,
+  how: { readonly policy: PullPolicy; readonly quiet: boolean },
+): CreateHow {
   let progress: Promise<import('./progress.ts').Progress> | undefined;
   return {
+    pull: how.policy,
+    // Only asked for where something is pulled: from then on SIGINT ends the pull, not the process.
     get signal() {
       return context.signal;
     },

@@ -71,8 +71,8 @@ export interface Engine {
   inspectImage(image: string): Promise<Inspection | undefined>;
   removeImage(image: string, how?: { readonly force?: boolean }): Promise<RemovedImage>;
   pull(image: string, how?: PullHow): Promise<Pulled>;
-  /** Clears away what killed monitors and commands left. */
-  recover(): Promise<void>;
+  /** Clears away what killed monitors and commands left; `quick`: only what needs no look at every container. */
+  recover(how?: { readonly quick?: boolean }): Promise<void>;
   /** Removes everything of this store. */
   reset(): Promise<void>;
   /** `1`, `2`, or empty where there are no cgroups. */
@@ -104,7 +104,7 @@ export function openEngine(options: EngineOptions = {}): Engine {
     inspectImage: async (text) => (await import('./inspect.ts')).inspectImage(core, text),
     removeImage: async (text, how) => (await import('./images.ts')).removeImage(core, text, how),
     pull: async (text, how) => (await import('./pull.ts')).pullImage(core, text, how),
-    recover: async () => (await import('./recover.ts')).recoverAll(core),
+    recover: async (how) => (await import('./recover.ts')).recoverAll(core, how),
     cgroupVersion: async () =>
       (await import('../cgroups/host.ts')).hostCgroups().version.replace(/v|none/, ''),
     reset: async () => (await import('./reset.ts')).resetStore(core),

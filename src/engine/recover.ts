@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { writeJson } from '../disk/atomic.ts';
-import { errorCode } from '../errors.ts';
+import { errorCode, TinyrunError } from '../errors.ts';
 import { timestamp } from './clock.ts';
 import { containerIds, endedState, readRecord, readState } from './containers.ts';
 import type { Core } from './core.ts';
@@ -13,11 +13,21 @@ const ABANDONED_MS = 10 * 60_000;
  * Clears away what killed monitors and commands left: their cgroups, ports, leases, run directories, half-made
  * containers, trash. Cheap where nothing is to be done; every step may be done twice.
  */
-export async function recoverAll(core: Core): Promise<void> {
-  for (const id of runDirectories(core)) await recoverContainer(core, id);
+export async function recoverAll(core: Core, how: { readonly quick?: boolean } = {}): Promise<void> {
+  for (const id of runDirectories(core)) await tryRecover(core, id);
+  if (how.quick === true) return;
   for (const id of containerIds(core.paths)) finishRemoval(core, id);
   const { emptyTrash } = await import('./remove.ts');
   await emptyTrash(core);
+}
+
+/** What cannot be recovered now stays for later: it is no reason to fail a command that is about something else. */
+async function tryRecover(core: Core, id: string): Promise<void> {
+  try {
+    await recoverContainer(core, id);
+  } catch (error) {
+    if (!(error instanceof TinyrunError) && errorCode(error) === undefined) throw error;
+  }
 }
 
 /**

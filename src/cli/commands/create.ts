@@ -1,5 +1,5 @@
 import type { Command } from '../command.ts';
-import { createFromFlags, parsePullPolicy, writeCidFile } from '../create-container.ts';
+import { createFromFlags, createWithCidFile, parsePullPolicy } from '../create-container.ts';
 import { CREATE_FLAGS } from '../create-flags.ts';
 import { pullReporter } from '../pull-reporter.ts';
 
@@ -14,11 +14,9 @@ export const create: Command = {
   async run({ context, parsed, engine }) {
     const policy = parsed.one('pull', parsePullPolicy) ?? 'missing';
     const { options, cidFile } = createFromFlags(parsed, context, 'created');
-    const { record } = await (await engine()).create(options, {
-      pull: policy,
-      ...pullReporter(context, { quiet: parsed.bool('quiet') }),
-    });
-    if (cidFile !== undefined) writeCidFile(cidFile, record.id);
+    const opened = await engine();
+    const how = pullReporter(context, { policy, quiet: parsed.bool('quiet') });
+    const { record } = await createWithCidFile(cidFile, () => opened.create(options, how));
     context.stdout.write(`${record.id}\n`);
     return 0;
   },

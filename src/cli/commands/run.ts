@@ -1,8 +1,9 @@
 import { attachSession } from '../attach-session.ts';
 import type { Command } from '../command.ts';
-import { createFromFlags, parsePullPolicy, writeCidFile } from '../create-container.ts';
+import { createFromFlags, createWithCidFile, parsePullPolicy } from '../create-container.ts';
 import { CREATE_FLAGS } from '../create-flags.ts';
 import { DEFAULT_DETACH_KEYS, parseDetachKeys } from '../detach-keys.ts';
+import { pullReporter } from '../pull-reporter.ts';
 
 export const run: Command = {
   name: 'run',
@@ -23,11 +24,8 @@ export const run: Command = {
     const policy = parsed.one('pull', parsePullPolicy) ?? 'missing';
     const { options, cidFile } = createFromFlags(parsed, context, detach ? 'detached' : 'attached');
     const engine = await open();
-    const created = await engine.create(options, {
-      pull: policy,
-      ...(await pullOutput(parsed.bool('quiet'))),
-    });
-    if (cidFile !== undefined) writeCidFile(cidFile, created.record.id);
+    const how = pullReporter(context, { policy, quiet: parsed.bool('quiet') });
+    const created = await createWithCidFile(cidFile, () => engine.create(options, how));
     const { rows, columns } = options.tty ? context.stdout : {};
     const { session, record } = await engine.startCreated(created, {
       stdio: detach ? 'detached' : 'attach',
@@ -37,6 +35,7 @@ export const run: Command = {
     if (detach) {
       session.close();
       context.stdout.write(`${record.id}\n`);
+      await engine.recover({ quick: true });
       return 0;
     }
     const forward = parsed.bool('sig-proxy', true) && !options.tty;
@@ -48,11 +47,7 @@ export const run: Command = {
       detachKeys: keys,
       ...(forward ? { forward: (signal) => engine.kill(record.id, signal) } : {}),
     });
+    await engine.recover({ quick: true });
     return end.type === 'detached' ? 0 : end.exitCode;
-
-    async function pullOutput(quiet: boolean): Promise<Parameters<typeof engine.create>[1]> {
-      const { pullReporter } = await import('../pull-reporter.ts');
-      return pullReporter(context, { quiet });
-    }
   },
 };

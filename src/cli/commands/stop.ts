@@ -1,5 +1,5 @@
 import type { Command } from '../command.ts';
-import { forEach } from '../for-each.ts';
+import { forAll } from '../for-each.ts';
 
 export const stop: Command = {
   name: 'stop',
@@ -15,12 +15,12 @@ export const stop: Command = {
     const engine = await open();
     const timeout = parsed.number('timeout') ?? parsed.number('time');
     const signal = parsed.string('signal');
-    return forEach(context, parsed.operands, async (name) => {
+    return forAll(context, parsed.operands, async (name) => {
       await engine.stop(name, {
         ...(timeout === undefined ? {} : { timeout }),
         ...(signal === undefined ? {} : { signal }),
       });
-      context.stdout.write(`${name}\n`);
+      return name;
     });
   },
 };
