@@ -1,4 +1,5 @@
-import { mkdirSync, readlinkSync, rmSync, symlinkSync } from 'node:fs';
+import { readlinkSync, rmSync, symlinkSync } from 'node:fs';
+import { makePrivateDirectory } from '../disk/atomic.ts';
 import type { Paths } from '../disk/paths.ts';
 import { errorCode, TinyrunError } from '../errors.ts';
 import { randomBytes, shortContainerId } from './ids.ts';
@@ -62,7 +63,7 @@ function tryReserve(paths: Paths, name: string, id: string): string | undefined 
       return undefined;
     } catch (error) {
       if (errorCode(error) === 'ENOENT') {
-        mkdirSync(paths.names, { recursive: true, mode: 0o700 });
+        makePrivateDirectory(paths.names);
         continue;
       }
       if (errorCode(error) !== 'EEXIST') throw error;

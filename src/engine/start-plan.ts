@@ -1,13 +1,14 @@
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { hostCgroups } from '../cgroups/host.ts';
 import { resourcesOf } from '../cgroups/limits.ts';
 import { hostMachine } from '../cgroups/machine.ts';
 import { planCgroup } from '../cgroups/plan.ts';
-import { writeJson } from '../disk/atomic.ts';
+import { makePrivateDirectory } from '../disk/atomic.ts';
 import { TinyrunError } from '../errors.ts';
 import { nativeDirectory } from '../native/library.ts';
 import type { LaunchPlan, Op } from '../native/plan.ts';
 import type { NetworkPlan } from '../network/networks.ts';
+import type { Spec } from '../oci/runtime-spec.ts';
 import { ownCapabilities } from '../runtime/capabilities.ts';
 import { compile } from '../runtime/compile.ts';
 import { thermalThrottlePaths } from '../runtime/defaults.ts';
@@ -29,6 +30,8 @@ import type { StartHow } from './start.ts';
 /** A plan, and what is needed to say why it failed. */
 export interface Launchable {
   readonly plan: LaunchPlan;
+  /** What the plan was compiled from. */
+  readonly spec: Spec;
   /** The container's root for reading, top first. */
   readonly rootDirectories: readonly string[];
 }
@@ -89,8 +92,6 @@ export async function planLaunch(core: Core, record: ContainerRecord, from: Plan
     extraMaskedPaths: thermalThrottlePaths(possibleCpus(), existsSync),
     ...consoleSizeOf(from.how),
   });
-  // A power cut may lose it: every start writes it anew.
-  writeJson(paths.config(id), spec, { durable: false });
   core.phase('spec');
   const discard = options.remove ? discardOps(paths, id, record.name) : { release: [], cleanup: [] };
   const plan = compile(spec, {
@@ -108,7 +109,7 @@ export async function planLaunch(core: Core, record: ContainerRecord, from: Plan
     extraRelease: [forgetNetwork(paths.networkSettings(id)), ...discard.release],
     extraCleanup: discard.cleanup,
   });
-  return { plan, rootDirectories };
+  return { plan, spec, rootDirectories };
 }
 
 /** A container that was made for this start has nothing of its own yet: one mount less to look into the image. */
@@ -152,7 +153,7 @@ function makeMountSources(options: CreateOptions): void {
         `invalid mount config for type "bind": bind source path does not exist: ${mount.source}`,
       );
     }
-    mkdirSync(mount.source, { recursive: true, mode: 0o755 });
+    makePrivateDirectory(mount.source, 0o755);
   }
 }
 

@@ -83,7 +83,6 @@ async function tryStart(
   const network = await planNetwork(core, record);
   undo.defer(() => network.undo());
   for (const warning of network.warnings) how.onWarning?.(warning);
-  writeSettings(paths, id, network.settings);
   core.phase('network');
   const launchable = await planLaunch(core, record, { network, how });
   if (core.showPlan !== undefined) {
@@ -91,13 +90,14 @@ async function tryStart(
   }
   core.phase('plan');
   try {
-    const session = await launch({
+    const launching = launch({
       plan: launchable.plan,
       lockPath: paths.lock(id),
       teardownPath: paths.teardown(id),
       stdio: how.stdio,
       ...(how.size === undefined ? {} : { initialSize: how.size }),
     });
+    const [session] = await Promise.all([launching, describeStart(core, id, { launchable, network })]);
     undo.commit();
     core.phase('launch');
     return { record, session };
@@ -106,6 +106,30 @@ async function tryStart(
     undo.commit();
     return afterFailure(core, { error, record, launchable, network, mayRetry });
   }
+}
+
+/**
+ * What only people look at (`inspect`, `ps`) is written while the monitor is at work: the launch does not wait for it. A
+ * power cut may lose it; every start writes it anew.
+ */
+function describeStart(
+  core: Core,
+  id: string,
+  { launchable, network }: { launchable: Launchable; network: NetworkPlan },
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    setImmediate(() => {
+      try {
+        writeSettings(core.paths, id, network.settings);
+        writeJson(core.paths.config(id), launchable.spec, { durable: false });
+        resolve();
+      } catch (error) {
+        // With --rm a container that has ended already is gone.
+        if (errorCode(error) === 'ENOENT') resolve();
+        else reject(error);
+      }
+    });
+  });
 }
 
 interface Failure {
