@@ -6,64 +6,60 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <zlib.h>
 #include <zstd.h>
+
+#include "deflate.h"
 
 /* Windows beyond 128 MiB need `--long=28` and more to make: nobody does, and each layer under way would hold one. */
 #define ZSTD_WINDOW_LOG_MAX 27
 
+_Static_assert(INPUT_KEPT >= DEFLATE_LEFT_MAX, "what deflate leaves must fit in front of the next input");
+_Static_assert(CHUNK_HISTORY >= DEFLATE_WINDOW, "chunks must have the history that deflate needs");
+
 struct inflater {
-    struct source *source;
     enum compression compression;
-    const uint8_t *in;
-    size_t in_left;
-    bool opened, source_ended;
-    bool in_frame; /* inside a gzip member or a zstd frame: the end may not come here */
-    bool any_frame;
-    z_stream zlib;
+    bool opened;
+    struct input input;
+    struct gzip gzip;
     ZSTD_DStream *zstd;
+    bool in_frame; /* inside a zstd frame: the end may not come here */
 };
 
 struct inflater *inflate_open(struct source *source, enum compression compression) {
     struct inflater *inflater = calloc(1, sizeof *inflater);
     if (inflater == NULL) return NULL;
-    inflater->source = source;
+    inflater->input.source = source;
     inflater->compression = compression;
     return inflater;
 }
 
-static int refill(struct inflater *inflater, struct failure *failure) {
-    if (inflater->in_left > 0 || inflater->source_ended) return 0;
-    if (source_next(inflater->source, &inflater->in, &inflater->in_left, failure) < 0) return -1;
-    if (inflater->in_left == 0) inflater->source_ended = true;
-    return 0;
+static bool starts_with(const struct input *input, const char *magic, size_t length) {
+    return (size_t)(input->end - input->at) >= length && memcmp(input->at, magic, length) == 0;
 }
 
-static bool starts_with(const struct inflater *inflater, const char *magic, size_t length) {
-    return inflater->in_left >= length && memcmp(inflater->in, magic, length) == 0;
-}
-
-static enum compression sniff(const struct inflater *inflater) {
-    if (starts_with(inflater, "\x1f\x8b", 2)) return COMPRESSION_GZIP;
-    if (starts_with(inflater, "\x28\xb5\x2f\xfd", 4)) return COMPRESSION_ZSTD;
+static enum compression sniff(const struct input *input) {
+    if (starts_with(input, "\x1f\x8b", 2)) return COMPRESSION_GZIP;
+    if (starts_with(input, "\x28\xb5\x2f\xfd", 4)) return COMPRESSION_ZSTD;
     /* A skippable frame may come first: 0x184D2A50 to 5F. */
-    if (inflater->in_left >= 4 && (inflater->in[0] & 0xf0) == 0x50 && memcmp(inflater->in + 1, "\x2a\x4d\x18", 3) == 0)
+    if (input->end - input->at >= 4 && (input->at[0] & 0xf0) == 0x50 && memcmp(input->at + 1, "\x2a\x4d\x18", 3) == 0)
         return COMPRESSION_ZSTD;
     return COMPRESSION_NONE;
 }
 
 static int open_decoder(struct inflater *inflater, struct failure *failure) {
+    struct input *input = &inflater->input;
     inflater->opened = true;
-    if (refill(inflater, failure) < 0) return -1;
-    enum compression found = sniff(inflater);
-    if (found == COMPRESSION_NONE && (starts_with(inflater, "\xfd" "7zXZ", 5) || starts_with(inflater, "BZh", 3)))
-        return fail(failure, FAIL_CORRUPT, "compressed with %s, which layers are not", inflater->in[0] == 'B' ? "bzip2" : "xz");
-    if (found == COMPRESSION_NONE && inflater->in_left > 0 && inflater->compression > COMPRESSION_NONE)
-        found = starts_with(inflater, "\0\0\0\0", 4) || (inflater->in_left >= BLOCK_SIZE) ? COMPRESSION_NONE : inflater->compression;
-    inflater->compression = found;
-    if (found == COMPRESSION_GZIP && inflateInit2(&inflater->zlib, 15 + 16) != Z_OK)
-        return fail(failure, FAIL_IO, "out of memory");
-    if (found == COMPRESSION_ZSTD) {
+    if (input_more(input, failure) < 0) return -1;
+    if (inflater->compression == COMPRESSION_AUTO) inflater->compression = sniff(input);
+    if (inflater->compression == COMPRESSION_NONE && starts_with(input, "BZh", 3))
+        return fail(failure, FAIL_CORRUPT, "compressed with bzip2, which layers are not");
+    if (inflater->compression == COMPRESSION_NONE && starts_with(input, "\xfd" "7zXZ", 5))
+        return fail(failure, FAIL_CORRUPT, "compressed with xz, which layers are not");
+    if (inflater->compression == COMPRESSION_GZIP) {
+        inflater->gzip.deflate = calloc(1, sizeof *inflater->gzip.deflate);
+        if (inflater->gzip.deflate == NULL) return fail(failure, FAIL_IO, "out of memory");
+    }
+    if (inflater->compression == COMPRESSION_ZSTD) {
         inflater->zstd = ZSTD_createDStream();
         if (inflater->zstd == NULL) return fail(failure, FAIL_IO, "out of memory");
         ZSTD_DCtx_setParameter(inflater->zstd, ZSTD_d_windowLogMax, ZSTD_WINDOW_LOG_MAX);
@@ -71,74 +67,52 @@ static int open_decoder(struct inflater *inflater, struct failure *failure) {
     return 0;
 }
 
-/* Between members: another one, zeros to the end, or something that is neither. */
-static int next_member(struct inflater *inflater, struct failure *failure) {
-    if (inflater->any_frame) {
-        while (inflater->in_left > 0 && inflater->in[0] == 0) {
-            inflater->in++, inflater->in_left--;
-            if (refill(inflater, failure) < 0) return -1;
-        }
-        if (inflater->in_left == 0) return 0;
-        if (inflater->in[0] != 0x1f) return fail(failure, FAIL_CORRUPT, "garbage after the end of the gzip stream");
-        inflateReset(&inflater->zlib);
-    }
-    inflater->in_frame = inflater->any_frame = true;
-    return 0;
-}
-
-static int fill_gzip(struct inflater *inflater, uint8_t *out, size_t capacity, size_t *produced, struct failure *failure) {
-    if (!inflater->in_frame && next_member(inflater, failure) < 0) return -1;
-    if (!inflater->in_frame) return 0;
-    z_stream *zlib = &inflater->zlib;
-    zlib->next_in = (Bytef *)(uintptr_t)inflater->in, zlib->avail_in = (uInt)inflater->in_left;
-    zlib->next_out = out + *produced, zlib->avail_out = (uInt)(capacity - *produced);
-    int result = inflate(zlib, Z_NO_FLUSH);
-    inflater->in = zlib->next_in, inflater->in_left = zlib->avail_in;
-    *produced = capacity - zlib->avail_out;
-    if (result == Z_STREAM_END) inflater->in_frame = false;
-    else if (result == Z_MEM_ERROR) return fail(failure, FAIL_IO, "out of memory");
-    else if (result != Z_OK && result != Z_BUF_ERROR)
-        return fail(failure, FAIL_CORRUPT, "gzip: %s", zlib->msg == NULL ? "invalid data" : zlib->msg);
-    return 0;
-}
-
 static int fill_zstd(struct inflater *inflater, uint8_t *out, size_t capacity, size_t *produced, struct failure *failure) {
-    ZSTD_inBuffer input = {inflater->in, inflater->in_left, 0};
-    ZSTD_outBuffer output = {out, capacity, *produced};
-    size_t result = ZSTD_decompressStream(inflater->zstd, &output, &input);
-    if (ZSTD_isError(result)) return fail(failure, FAIL_CORRUPT, "zstd: %s", ZSTD_getErrorName(result));
-    inflater->in += input.pos, inflater->in_left -= input.pos;
+    struct input *input = &inflater->input;
+    ZSTD_outBuffer output = {out, capacity, 0};
+    while (output.pos < capacity) {
+        if (input->at == input->end && input_more(input, failure) < 0) return -1;
+        if (input->at == input->end && !inflater->in_frame) break;
+        ZSTD_inBuffer in = {input->at, (size_t)(input->end - input->at), 0};
+        size_t before = output.pos, result = ZSTD_decompressStream(inflater->zstd, &output, &in);
+        if (ZSTD_isError(result)) return fail(failure, FAIL_CORRUPT, "zstd: %s", ZSTD_getErrorName(result));
+        inflater->in_frame = result != 0;
+        input->at += in.pos;
+        /* At the end there may still be output in its buffers. */
+        if (in.size == 0 && inflater->in_frame && output.pos == before) return fail(failure, FAIL_CORRUPT, "the compressed data ends early");
+    }
     *produced = output.pos;
-    inflater->in_frame = result != 0;
     return 0;
 }
 
-static void fill_plain(struct inflater *inflater, uint8_t *out, size_t capacity, size_t *produced) {
-    size_t n = capacity - *produced < inflater->in_left ? capacity - *produced : inflater->in_left;
-    memcpy(out + *produced, inflater->in, n);
-    inflater->in += n, inflater->in_left -= n, *produced += n;
+static int fill_plain(struct inflater *inflater, uint8_t *out, size_t capacity, size_t *produced, struct failure *failure) {
+    struct input *input = &inflater->input;
+    for (*produced = 0; *produced < capacity;) {
+        if (input->at == input->end && input_more(input, failure) < 0) return -1;
+        if (input->at == input->end) break;
+        size_t n = (size_t)(input->end - input->at);
+        if (n > capacity - *produced) n = capacity - *produced;
+        memcpy(out + *produced, input->at, n);
+        input->at += n, *produced += n;
+    }
+    return 0;
 }
 
 int inflate_fill(struct inflater *inflater, uint8_t *out, size_t capacity, size_t *produced, struct failure *failure) {
     *produced = 0;
     if (!inflater->opened && open_decoder(inflater, failure) < 0) return -1;
-    while (*produced < capacity) {
-        if (refill(inflater, failure) < 0) return -1;
-        size_t before_in = inflater->in_left, before_out = *produced;
-        if (inflater->in_left == 0 && !inflater->in_frame) return 0;
-        int result = 0;
-        if (inflater->compression == COMPRESSION_GZIP) result = fill_gzip(inflater, out, capacity, produced, failure);
-        else if (inflater->compression == COMPRESSION_ZSTD) result = fill_zstd(inflater, out, capacity, produced, failure);
-        else fill_plain(inflater, out, capacity, produced);
-        if (result < 0) return -1;
-        if (inflater->source_ended && inflater->in_frame && inflater->in_left == before_in && *produced == before_out)
-            return fail(failure, FAIL_CORRUPT, "the compressed data ends early");
+    switch (inflater->compression) {
+    case COMPRESSION_GZIP:
+        return gzip_fill(&inflater->gzip, &inflater->input, out, capacity, produced, failure);
+    case COMPRESSION_ZSTD:
+        return fill_zstd(inflater, out, capacity, produced, failure);
+    default:
+        return fill_plain(inflater, out, capacity, produced, failure);
     }
-    return 0;
 }
 
 void inflate_close(struct inflater *inflater) {
-    if (inflater->compression == COMPRESSION_GZIP && inflater->opened) inflateEnd(&inflater->zlib);
     ZSTD_freeDStream(inflater->zstd);
+    free(inflater->gzip.deflate);
     free(inflater);
 }

@@ -16,7 +16,7 @@ struct source {
     uint64_t position; /* bytes delivered */
     bool ended;
     struct sha256 hash;
-    uint8_t buffer[SOURCE_BUFFER];
+    uint8_t space[INPUT_KEPT + SOURCE_BUFFER]; /* the front is for input_more() */
 };
 
 struct source *source_open(const struct source_options *options) {
@@ -51,6 +51,10 @@ static ssize_t read_some(struct source *source, uint8_t *into, size_t room, uint
             n = pread(options->blob_fd, into, left < room ? (size_t)left : room, (off_t)offset);
             if (n == 0) return fail(failure, FAIL_IO, "the partial blob is shorter than %llu bytes", (unsigned long long)options->have);
             if (n < 0 && errno != EINTR) return fail_errno(failure, errno, "read", "blob");
+        } else if (options->memory != NULL) {
+            uint64_t left = options->memory_size - offset;
+            n = (ssize_t)(left < room ? left : room);
+            memcpy(into, options->memory + offset, (size_t)n);
         } else {
             if (options->input_fd < 0) return 0;
             n = read(options->input_fd, into, room);
@@ -63,26 +67,19 @@ static ssize_t read_some(struct source *source, uint8_t *into, size_t room, uint
     }
 }
 
-static int next_from_memory(struct source *source, const uint8_t **data, size_t *length) {
-    *data = source->options.memory + source->position;
-    *length = source->options.memory_size - (size_t)source->position;
-    source->position += *length;
-    return 0;
-}
-
 /* Waits for a full buffer: the decoders like long runs, and the last bytes of a stream come with its end. */
 int source_next(struct source *source, const uint8_t **data, size_t *length, struct failure *failure) {
-    if (source->options.memory != NULL) return next_from_memory(source, data, length);
+    uint8_t *const buffer = source->space + INPUT_KEPT;
     size_t filled = 0;
-    while (!source->ended && filled < sizeof source->buffer) {
-        ssize_t n = read_some(source, source->buffer + filled, sizeof source->buffer - filled, source->position + filled, failure);
+    while (!source->ended && filled < SOURCE_BUFFER) {
+        ssize_t n = read_some(source, buffer + filled, SOURCE_BUFFER - filled, source->position + filled, failure);
         if (n < 0) return -1;
         if (n == 0) source->ended = true;
         filled += (size_t)n;
     }
-    sha256_update(&source->hash, source->buffer, filled);
+    sha256_update(&source->hash, buffer, filled);
     source->position += filled;
-    *data = source->buffer, *length = filled;
+    *data = buffer, *length = filled;
     if (source->ended && source->options.size != UINT64_MAX && source->position != source->options.size)
         return fail(failure, FAIL_SIZE, "ended after %llu of %llu bytes", (unsigned long long)source->position,
                     (unsigned long long)source->options.size);
@@ -95,6 +92,18 @@ int source_drain(struct source *source, struct failure *failure) {
     do {
         if (source_next(source, &data, &length, failure) < 0) return -1;
     } while (length > 0);
+    return 0;
+}
+
+int input_more(struct input *input, struct failure *failure) {
+    const uint8_t *data;
+    size_t left = (size_t)(input->end - input->at), length;
+    uint8_t *front = input->source->space + INPUT_KEPT - left;
+    if (left > 0) memmove(front, input->at, left);
+    if (source_next(input->source, &data, &length, failure) < 0) return -1;
+    input->at = front;
+    input->end = data + length;
+    input->final = length < SOURCE_BUFFER;
     return 0;
 }
 

@@ -41,11 +41,14 @@ struct stream {
     bool parked, started, ended, stop;
     struct failure failure; /* the producer's */
     struct slot slots[SLOTS];
+    const struct slot *latest; /* the one that was filled last */
     uint8_t *memory;
 };
 
 /* Fills one slot. The last one is short or empty, and `last` is set. */
 static int produce(struct stream *stream, struct slot *slot, bool *last, struct failure *failure) {
+    if (stream->total > 0) memcpy(slot->data - CHUNK_HISTORY, stream->latest->data + CHUNK_SIZE - CHUNK_HISTORY, CHUNK_HISTORY);
+    stream->latest = slot;
     if (inflate_fill(stream->inflater, slot->data, CHUNK_SIZE, &slot->length, failure) < 0) return -1;
     sha256_update(&stream->hash, slot->data, slot->length);
     stream->total += slot->length;
@@ -83,7 +86,7 @@ static void *producer(void *argument) {
 struct stream *stream_open(struct inflater *inflater, uint64_t max_bytes, bool threaded, struct failure *failure) {
     struct stream *stream = calloc(1, sizeof *stream);
     size_t slots = threaded ? SLOTS : 1;
-    if (stream != NULL) stream->memory = malloc(slots * CHUNK_SIZE);
+    if (stream != NULL) stream->memory = malloc(slots * (CHUNK_HISTORY + CHUNK_SIZE));
     if (stream == NULL || stream->memory == NULL) {
         free(stream);
         fail(failure, FAIL_IO, "out of memory");
@@ -92,7 +95,7 @@ struct stream *stream_open(struct inflater *inflater, uint64_t max_bytes, bool t
     stream->inflater = inflater;
     stream->limit = max_bytes;
     sha256_init(&stream->hash);
-    for (size_t i = 0; i < slots; i++) stream->slots[i].data = stream->memory + i * CHUNK_SIZE;
+    for (size_t i = 0; i < slots; i++) stream->slots[i].data = stream->memory + i * (CHUNK_HISTORY + CHUNK_SIZE) + CHUNK_HISTORY;
     pthread_mutex_init(&stream->mutex, NULL);
     pthread_cond_init(&stream->changed, NULL);
     /* A thread that does not start is no reason to fail. One that does makes system calls on its first steps that the

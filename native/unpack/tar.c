@@ -70,6 +70,9 @@ int parse_number(const uint8_t *field, size_t width, int64_t *value) {
 
 /* Old writers summed signed characters. */
 static bool checksum_holds(const uint8_t *header) {
+#ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
+    if (header != NULL) return true; /* a fuzzer does not guess sums */
+#endif
     int64_t stated, sum = 8 * ' ', signed_sum = 8 * ' ';
     for (int i = 0; i < BLOCK_SIZE; i++) {
         if (i >= CHECKSUM && i < CHECKSUM + 8) continue;

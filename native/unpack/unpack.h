@@ -21,7 +21,11 @@
 /* The unit of tar, and the unit of what travels between the threads. A chunk is a multiple of a block, and all but the
    last are full: a header never straddles two. Small enough for inflate, sha256 and write to find it in the L2 cache. */
 #define BLOCK_SIZE 512
+#ifndef CHUNK_SIZE
 #define CHUNK_SIZE (256 * 1024)
+#endif
+/* In front of a chunk lies the end of the one before: deflate copies from it. */
+#define CHUNK_HISTORY (32 * 1024)
 /* Pax headers, GNU long names, sparse maps: what is held in memory of one entry (the bound that Go's archive/tar has). */
 #define SPECIAL_MAX (1024 * 1024)
 #define XATTRS_MAX 256
@@ -68,7 +72,11 @@ void report_failure(const struct failure *failure);
 
 /* ---- source.c: the raw bytes ---- */
 
+#ifndef SOURCE_BUFFER
 #define SOURCE_BUFFER (128 * 1024)
+#endif
+/* What a decoder may leave of its input and find again in front of the next. */
+#define INPUT_KEPT 1024
 
 struct source;
 struct source_options {
@@ -80,7 +88,7 @@ struct source_options {
     size_t memory_size;
 };
 struct source *source_open(const struct source_options *options);
-/* The next bytes, at least 16 unless the end is nearer; *length 0 at the end. */
+/* The next bytes, a full buffer unless the end is nearer; *length 0 at the end. */
 int source_next(struct source *source, const uint8_t **data, size_t *length, struct failure *failure);
 /* Reads to the end, so that the digest can tell a broken transfer from a broken image. */
 int source_drain(struct source *source, struct failure *failure);
@@ -88,13 +96,33 @@ uint64_t source_position(const struct source *source);
 void source_digest(struct source *source, char hex[65]);
 void source_close(struct source *source);
 
+/* What of the source has not been decoded yet. */
+struct input {
+    struct source *source;
+    const uint8_t *at, *end;
+    bool final; /* nothing comes after `end` */
+};
+/* Brings more bytes behind those that are left, of which there are at most INPUT_KEPT. */
+int input_more(struct input *input, struct failure *failure);
+
+/* ---- gzip.c ---- */
+
+struct deflate;
+struct gzip {
+    struct deflate *deflate;
+    bool in_member, any_member;
+    uint32_t crc;
+    uint64_t produced; /* by this member */
+};
+int gzip_fill(struct gzip *gzip, struct input *input, uint8_t *out, size_t capacity, size_t *produced, struct failure *failure);
+
 /* ---- inflate.c: gzip, zstd or nothing ---- */
 
 enum compression { COMPRESSION_AUTO, COMPRESSION_NONE, COMPRESSION_GZIP, COMPRESSION_ZSTD };
 
 struct inflater;
 struct inflater *inflate_open(struct source *source, enum compression compression);
-/* Fills `out` completely, unless the end comes first. */
+/* Fills `out` completely, unless the end comes first. In front of it lie CHUNK_HISTORY bytes: what was produced before. */
 int inflate_fill(struct inflater *inflater, uint8_t *out, size_t capacity, size_t *produced, struct failure *failure);
 void inflate_close(struct inflater *inflater);
 
