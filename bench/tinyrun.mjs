@@ -30,6 +30,6 @@ export function tinyrun(space, registry) {
     sleeper: () => must(BINARY, ['run', '-d', 'busybox', 'sleep', '1000'], { env }).trim(),
     remove: (id) => must(BINARY, ['rm', '-f', id], { env }),
     /** The processes that exist because of a container, its own program left out. */
-    overhead: /tinyrun-monitor/,
+    overhead: /^tinyrun[:-]/,
   };
 }

@@ -6,6 +6,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from 'node:fs';
 import { dirname } from 'node:path';
@@ -69,9 +70,22 @@ export function readJson<T>(path: string, parse: (value: unknown) => T): T | und
   }
 }
 
-/** Makes a directory that nobody but root may enter (CVE-2021-41091). */
-export function makePrivateDirectory(path: string): void {
-  mkdirSync(path, { recursive: true, mode: 0o700 });
+/**
+ * Makes a directory and those above it, which nobody but root may enter (CVE-2021-41091).
+ * Not by Node's `recursive`: that loops for ever where a parent exists but takes no entries, as /proc.
+ */
+export function makePrivateDirectory(path: string, mode = 0o700): void {
+  try {
+    mkdirSync(path, { mode });
+  } catch (error) {
+    const code = errorCode(error);
+    if (code === 'EEXIST' && statSync(path).isDirectory()) return;
+    const parent = dirname(path);
+    if (code !== 'ENOENT' || parent === path || statSync(parent, { throwIfNoEntry: false }) !== undefined)
+      throw error;
+    makePrivateDirectory(parent, mode);
+    makePrivateDirectory(path, mode);
+  }
 }
 
 function syncDirectory(path: string): void {

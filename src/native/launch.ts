@@ -1,7 +1,6 @@
 import {
   closeSync,
   fstatSync,
-  mkdirSync,
   openSync,
   renameSync,
   rmSync,
@@ -10,6 +9,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { basename, dirname } from 'node:path';
+import { makePrivateDirectory } from '../disk/atomic.ts';
 import { errorCode, SyscallError, TinyrunError } from '../errors.ts';
 import { encodePlan, PHASES } from './encode.ts';
 import { errnoName } from './errno.ts';
@@ -168,7 +168,7 @@ function openLock(path: string): number {
     return openSync(path, 'a', 0o600);
   } catch (error) {
     if (errorCode(error) !== 'ENOENT') throw error;
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    makePrivateDirectory(dirname(path));
     return openSync(path, 'a', 0o600);
   }
 }

@@ -4,7 +4,6 @@
  */
 import {
   lstatSync,
-  mkdirSync,
   readdirSync,
   readFileSync,
   readlinkSync,
@@ -13,6 +12,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { dirname } from 'node:path';
+import { makePrivateDirectory } from '../disk/atomic.ts';
 import { errorCode, TinyrunError } from '../errors.ts';
 import {
   addressAt,
@@ -157,7 +157,7 @@ function reserve(path: string, id: string): boolean {
   } catch (error) {
     if (errorCode(error) === 'EEXIST') return false;
     if (errorCode(error) !== 'ENOENT') throw error;
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    makePrivateDirectory(dirname(path));
     return reserve(path, id);
   }
 }

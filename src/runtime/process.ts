@@ -26,29 +26,29 @@ const SECCOMP_FLAGS: Readonly<Record<string, number>> = {
  *     exec
  */
 export function processOps(spec: Spec, program: Uint8Array | undefined, init: boolean): Op[] {
-  const { process } = spec;
+  const { process: own } = spec;
   const filter = program === undefined ? [] : [seccompOp(spec, program)];
-  const noNewPrivileges = process.noNewPrivileges === true;
+  const noNewPrivileges = own.noNewPrivileges === true;
   return [
-    ...rlimitOps(process),
-    { op: 'cwd', what: `change to the working directory "${process.cwd}"`, path: process.cwd, create: true },
+    ...rlimitOps(own),
+    { op: 'cwd', what: `change to the working directory "${own.cwd}"`, path: own.cwd, create: true },
     {
       op: 'boundingCaps',
       what: 'drop capabilities from the bounding set',
-      mask: capabilityMask(process.capabilities.bounding),
+      mask: capabilityMask(own.capabilities.bounding),
     },
     ...(noNewPrivileges ? [] : filter),
-    userOp(process),
-    capsOp(process),
+    userOp(own),
+    capsOp(own),
     ...(noNewPrivileges ? [{ op: 'noNewPrivileges', what: 'set no_new_privs' } satisfies Op, ...filter] : []),
     // After seccomp and user: pid 1 has no more rights than what it looks after.
     ...(init ? [{ op: 'init', what: 'start the init process' } satisfies Op] : []),
-    execOp(process),
+    execOp(own),
   ];
 }
 
-function rlimitOps(process: Process): Op[] {
-  return (process.rlimits ?? []).map(({ type, soft, hard }) => ({
+function rlimitOps(own: Process): Op[] {
+  return (own.rlimits ?? []).map(({ type, soft, hard }) => ({
     op: 'rlimit',
     what: `set ${type} to ${soft}:${hard}`,
     resource: type,
@@ -57,9 +57,9 @@ function rlimitOps(process: Process): Op[] {
   }));
 }
 
-function userOp(process: Process): Op {
-  const { uid, gid, additionalGids = [] } = process.user;
-  const { permitted, ambient } = process.capabilities;
+function userOp(own: Process): Op {
+  const { uid, gid, additionalGids = [] } = own.user;
+  const { permitted, ambient } = own.capabilities;
   return {
     op: 'user',
     what: `become user ${uid}:${gid}`,
@@ -71,8 +71,8 @@ function userOp(process: Process): Op {
   };
 }
 
-function capsOp(process: Process): Op {
-  const { effective, permitted, inheritable, ambient } = process.capabilities;
+function capsOp(own: Process): Op {
+  const { effective, permitted, inheritable, ambient } = own.capabilities;
   return {
     op: 'caps',
     what: 'set the capabilities',
@@ -92,14 +92,14 @@ function seccompOp(spec: Spec, program: Uint8Array): Op {
   return { op: 'seccomp', what: 'load the seccomp filter', program, flags: bits };
 }
 
-function execOp(process: Process): Op {
-  const [name = ''] = process.args;
+function execOp(own: Process): Op {
+  const [name = ''] = own.args;
   return {
     op: 'exec',
     what: `start "${name}"`,
-    paths: execCandidates(process),
-    argv: process.args,
-    env: process.env,
+    paths: execCandidates(own),
+    argv: own.args,
+    env: own.env,
   };
 }
 
@@ -108,10 +108,10 @@ function execOp(process: Process): Op {
  * directory of the container's PATH. Relative entries of PATH are left out: Go's exec.LookPath refuses them as well.
  * @throws StartError 127 with Docker's words where PATH leaves nothing to try
  */
-export function execCandidates(process: Pick<Process, 'args' | 'env' | 'cwd'>): string[] {
-  const [name = ''] = process.args;
-  if (name.includes('/')) return [name.startsWith('/') ? name : join(process.cwd, name)];
-  const path = process.env.findLast((entry) => entry.startsWith('PATH='))?.slice('PATH='.length) ?? '';
+export function execCandidates(own: Pick<Process, 'args' | 'env' | 'cwd'>): string[] {
+  const [name = ''] = own.args;
+  if (name.includes('/')) return [name.startsWith('/') ? name : join(own.cwd, name)];
+  const path = own.env.findLast((entry) => entry.startsWith('PATH='))?.slice('PATH='.length) ?? '';
   const directories = path.split(':').filter((directory) => directory.startsWith('/'));
   if (name === '' || directories.length === 0) throw StartError.notInPath(name);
   return directories.map((directory) => join(directory, name));

@@ -1,6 +1,6 @@
-import { mkdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { writeFileAtomic } from '../../disk/atomic.ts';
+import { makePrivateDirectory, writeFileAtomic } from '../../disk/atomic.ts';
 import type { SecurityOption } from '../../engine/options.ts';
 import { errorCode } from '../../errors.ts';
 import type { Seccomp } from '../../oci/runtime-spec.ts';
@@ -67,7 +67,7 @@ async function programOf(seccomp: Seccomp, hash: string, input: SeccompInput): P
   if (kept !== undefined) return kept;
   const { compileSeccomp } = await import('./program.ts');
   const program = compileSeccomp(seccomp);
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  makePrivateDirectory(dirname(path));
   // Not durable: what a power cut loses is compiled again, and half a file never has this name.
   writeFileAtomic(path, program, { durable: false });
   return program;
