@@ -3,7 +3,7 @@
  * dist/engine.js with dist/types (the library). koffi stays outside: its binary is loaded by path.
  */
 import { execFileSync } from 'node:child_process';
-import { readFileSync, rmSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
@@ -31,7 +31,7 @@ await Promise.all([
     minifyWhitespace: true,
     minifySyntax: true,
     define: { ...common.define, 'import.meta.url': 'tinyrunFileUrl', 'import.meta.dirname': '__dirname' },
-    banner: { js: 'const tinyrunFileUrl=`file://${encodeURI(__filename)}`;' },
+    banner: { js: "const tinyrunFileUrl='file://'+encodeURI(__filename);" },
   }),
   build({
     ...common,
@@ -43,6 +43,8 @@ await Promise.all([
   }),
 ]);
 
+await carrySeccompPrograms();
+
 if (!process.argv.includes('--no-types')) {
   rmSync(join(top, 'dist/types'), { recursive: true, force: true });
   execFileSync(
@@ -53,4 +55,28 @@ if (!process.argv.includes('--no-types')) {
       stdio: 'inherit',
     },
   );
+}
+
+/** The default seccomp filters, compiled here, so that the package needs no libseccomp where it is installed. */
+async function carrySeccompPrograms() {
+  const native = join(top, 'dist', 'native', process.arch);
+  if (!existsSync(join(native, 'libtinyrun.so'))) return;
+  const bundle = join(top, 'dist', 'seccomp-programs.mjs');
+  const source =
+    "export { carriedPrograms } from './src/runtime/seccomp/seccomp.ts'; export { useNativeDirectory } from './src/native/library.ts';";
+  await build({
+    ...common,
+    stdin: { contents: source, resolveDir: top },
+    outfile: bundle,
+    format: 'esm',
+    packages: 'external',
+  });
+  try {
+    const { carriedPrograms, useNativeDirectory } = await import(bundle);
+    useNativeDirectory(native);
+    for (const [hash, program] of await carriedPrograms(process.arch))
+      writeFileSync(join(native, hash), program);
+  } finally {
+    rmSync(bundle, { force: true });
+  }
 }
