@@ -89,11 +89,11 @@ static long set_options(int fs, const char *data) {
 }
 
 /* A new mount that is attached nowhere. */
-static long new_mount(const struct tr_op_mount *op) {
+static long new_mount(const struct tr_op_mount *op, const char *data) {
     long fs = sys_fsopen(op->fstype);
     if (fs < 0) return fs;
     long result = op->source[0] == 0 ? 0 : sys_fsconfig((int)fs, TR_FSCONFIG_SET_STRING, "source", op->source, 0);
-    if (result >= 0) result = set_options((int)fs, op->data);
+    if (result >= 0) result = set_options((int)fs, data);
     if (result >= 0) result = sys_fsconfig((int)fs, TR_FSCONFIG_CMD_CREATE, NULL, NULL, 0);
     if (result >= 0) result = sys_fsmount((int)fs, (unsigned)tr_mount_attributes(op->flags));
     sys_close((int)fs);
@@ -105,10 +105,10 @@ static int reopen(struct tr_run *run, const char *path) {
     return tr_root_open(run->root, path, O_PATH);
 }
 
-static int mount_classic(struct tr_run *run, const struct tr_op_mount *op, int target) {
+static int mount_classic(struct tr_run *run, const struct tr_op_mount *op, const char *data, int target) {
     struct tr_fd_path path;
     const char *source = op->source[0] == 0 ? "none" : op->source;
-    long result = sys_mount(source, tr_fd_path(target, &path), op->fstype, tr_mount_classic_flags(op->flags), op->data);
+    long result = sys_mount(source, tr_fd_path(target, &path), op->fstype, tr_mount_classic_flags(op->flags), data);
     if (result < 0 || op->propagation == 0) return (int)result;
     int mount = reopen(run, op->target);
     if (mount < 0) return mount;
@@ -118,30 +118,72 @@ static int mount_classic(struct tr_run *run, const struct tr_op_mount *op, int t
 }
 
 /*
+ * Opens or makes what will be mounted on. A link of the image that leads into the procfs of the container would have a label or a setting
+ * written to a file of somebody else's (CVE-2019-19921); only who names a path in /proc means one.
+ */
+static int make_target(struct tr_run *run, const char *path, enum tr_make make, int *made) {
+    struct statfs status;
+    int target = tr_root_make(run->root, path, make, 0755, made);
+    if (target < 0 || strncmp(path, "/proc/", 6) == 0) return target;
+    if (syscall(SYS_fstatfs, target, &status) == 0 && status.f_type != TR_PROC_SUPER_MAGIC) return target;
+    sys_close(target);
+    return -ELOOP;
+}
+
+/*
  * procfs and sysfs go exactly where they were asked to: an image whose /proc is a link or a volume would get its own
  * files written where labels and settings are meant to go (CVE-2019-19921, CVE-2023-27561).
  */
-static int mount_target(struct tr_run *run, const struct tr_op_mount *op) {
-    int made;
-    int target = tr_root_make(run->root, op->target, TR_MAKE_DIRECTORY, 0755, &made);
-    if (target < 0 || made || (strcmp(op->fstype, "proc") != 0 && strcmp(op->fstype, "sysfs") != 0)) return target;
+static int mount_target(struct tr_run *run, const struct tr_op_mount *op, int *made) {
+    int target = make_target(run, op->target, TR_MAKE_DIRECTORY, made);
+    if (target < 0 || *made || (strcmp(op->fstype, "proc") != 0 && strcmp(op->fstype, "sysfs") != 0)) return target;
     int strict = tr_root_open(run->root, op->target, O_PATH | O_NOFOLLOW | O_DIRECTORY);
     sys_close(target);
     return strict;
 }
 
+static int has_option(const char *data, const char *key) {
+    const char *at = strstr(data, key);
+    return at != NULL && (at == data || at[-1] == ',');
+}
+
+static void add_option(char *data, const char *key, unsigned value, unsigned base) {
+    char digits[12];
+    int at = sizeof digits - 1;
+    digits[at] = 0;
+    do digits[--at] = (char)('0' + value % base);
+    while ((value /= base) > 0);
+    if (data[0] != 0) strcat(data, ",");
+    strcat(strcat(data, key), digits + at);
+}
+
+/* A tmpfs over a directory of the image is as open as that was, and no more: `--tmpfs /root` stays 0700. */
+static const char *like_target(const struct tr_op_mount *op, int target, char *data, size_t capacity) {
+    struct tr_statx status;
+    if (strcmp(op->fstype, "tmpfs") != 0 || has_option(op->data, "mode=")) return op->data;
+    if (strlen(op->data) + 64 > capacity || sys_fstatx(target, &status) < 0) return op->data;
+    strcpy(data, op->data);
+    add_option(data, "mode=", status.mode & 07777u, 8);
+    if (status.uid != 0 && !has_option(op->data, "uid=")) add_option(data, "uid=", status.uid, 10);
+    if (status.gid != 0 && !has_option(op->data, "gid=")) add_option(data, "gid=", status.gid, 10);
+    return data;
+}
+
 int tr_op_mount_run(struct tr_run *run, const struct tr_op_mount *op) {
+    char buffer[TR_PATH_MAX];
+    int made;
     if (run->root < 0) return -EINVAL;
-    int target = mount_target(run, op);
+    int target = mount_target(run, op, &made);
     if (target < 0) return target;
-    long mount = new_mount(op), result;
+    const char *data = made ? op->data : like_target(op, target, buffer, sizeof buffer);
+    long mount = new_mount(op, data), result;
     if (mount >= 0) {
         result = set_propagation((int)mount, op->propagation);
         if (result >= 0) result = sys_move_mount((int)mount, target);
         sys_close((int)mount);
     } else {
         /* Not only for ENOSYS: some file systems took options through the classic call alone for years. Its errno counts. */
-        result = mount_classic(run, op, target);
+        result = mount_classic(run, op, data, target);
     }
     sys_close(target);
     return (int)result;
@@ -175,7 +217,7 @@ int tr_op_bind_run(struct tr_run *run, const struct tr_op_bind *op) {
     if (source < 0) return (int)source;
     long result = sys_fstatx((int)source, &status);
     enum tr_make make = S_ISDIR(status.mode) ? TR_MAKE_DIRECTORY : TR_MAKE_FILE;
-    int target = result < 0 ? (int)result : tr_root_make(run->root, op->target, make, 0755, NULL);
+    int target = result < 0 ? (int)result : make_target(run, op->target, make, NULL);
     if (target >= 0) {
         unsigned recursive = op->recursive ? TR_AT_RECURSIVE : 0;
         long mount = sys_open_tree((int)source, "", TR_OPEN_TREE_CLONE | TR_AT_EMPTY_PATH | recursive);

@@ -96,6 +96,11 @@ int tr_op_readonly_path(struct tr_run *run, const char *path) {
     int target = tr_root_open(run->root, path, O_PATH);
     if (target == -ENOENT || target == -ENOTDIR) return 0;
     if (target < 0) return target;
+    /* A mount as a whole, such as a tmpfs of ours, needs none on top; what is mounted in it is asked for on its own. EINVAL: it is none. */
+    if (tr_set_attributes(target, NULL, TR_MOUNT_RO, 0) == 0) {
+        sys_close(target);
+        return 0;
+    }
     long mount = sys_open_tree(target, "", TR_OPEN_TREE_CLONE | TR_AT_EMPTY_PATH | TR_AT_RECURSIVE), result = mount;
     if (mount >= 0) {
         result = tr_set_attributes((int)mount, NULL, TR_MOUNT_RO, 1);

@@ -83,6 +83,34 @@ describe('a hostile image', () => {
     expect(program).toBe('child mount ENOTDIR');
   });
 
+  test('cannot lead a mount into procfs by a link (CVE-2019-19921)', async () => {
+    const mountOn = (target: string): Op =>
+      op({ op: 'mount', fstype: 'tmpfs', source: 'tmpfs', target, flags: [], data: '' });
+    const bindOn = (target: string): Op =>
+      op({ op: 'bind', source: '/etc/passwd', target, recursive: false, flags: [] });
+    await bench.withLayer(
+      (layer) => {
+        symlinkSync('/proc/self/attr', join(layer, 'labels'));
+        symlinkSync('proc/self/attr/exec', join(layer, 'label'));
+        symlinkSync('proc/self', join(layer, 'self'));
+      },
+      async () => {
+        const refused: [Op, string][] = [
+          [mountOn('/labels'), 'child mount ELOOP'],
+          [mountOn('/self/attr'), 'child mount ELOOP'],
+          [bindOn('/label'), 'child bind ELOOP'],
+          [bindOn('/self/attr/exec'), 'child bind ELOOP'],
+        ];
+        for (const [bad, failure] of refused) {
+          expect(await bench.failure({ argv: ['true'], inside: [bad] })).toBe(failure);
+        }
+        // Whoever names it means it, as for the files of lxcfs.
+        const { stdout } = await bench.run(shell('cat /proc/uptime', { inside: [bindOn('/proc/uptime')] }));
+        expect(stdout).toBe('root:x:0:0::/:/bin/sh\n');
+      },
+    );
+  });
+
   test('gets no directory of the host as its working directory (CVE-2024-21626)', async () => {
     for (let fd = 3; fd < 20; fd += 1) {
       const late = [op({ op: 'cwd', path: `/proc/self/fd/${fd}`, create: false })];

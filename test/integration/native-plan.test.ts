@@ -1,5 +1,13 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect } from 'vitest';
 import type { Op } from '../../src/native/plan.ts';
@@ -268,6 +276,57 @@ describe('a plan that fails', () => {
         }
       },
     );
+  });
+});
+
+describe('a tmpfs', () => {
+  const tmpfs = (target: string, data = ''): Op =>
+    op({ op: 'mount', fstype: 'tmpfs', source: 'tmpfs', target, flags: [], data });
+
+  test('takes mode and owner of the directory it covers, unless it is told', async () => {
+    await bench.withLayer(
+      (layer) => {
+        for (const name of ['private', 'shared', 'owned', 'told']) mkdirSync(join(layer, name));
+        chmodSync(join(layer, 'private'), 0o700);
+        chmodSync(join(layer, 'shared'), 0o1770);
+        chownSync(join(layer, 'owned'), 70, 71);
+        chownSync(join(layer, 'told'), 70, 71);
+      },
+      async () => {
+        const early = [
+          tmpfs('/private', 'size=64k'),
+          tmpfs('/shared'),
+          tmpfs('/owned', 'uid=5'),
+          tmpfs('/told', 'mode=711'),
+          tmpfs('/new'),
+        ];
+        const { stdout } = await bench.run(
+          shell('stat -c "%n %a %u:%g" /private /shared /owned /told /new', { early }),
+        );
+        expect(stdout.split('\n')).toEqual([
+          '/private 700 0:0',
+          '/shared 1770 0:0',
+          '/owned 755 5:71',
+          '/told 711 0:0',
+          '/new 1777 0:0',
+          '',
+        ]);
+      },
+    );
+  });
+
+  test('becomes read-only itself, and what is mounted in it does not', async () => {
+    const inside = [
+      tmpfs('/outer'),
+      tmpfs('/outer/inner'),
+      op({ op: 'readonlyPath', path: '/outer' }),
+      op({ op: 'readonlyPath', path: '/etc' }),
+    ];
+    const script =
+      'touch /outer/x; touch /outer/inner/x && echo ok; touch /etc/x; mount | grep -c " /outer "';
+    const { stdout, stderr } = await bench.run(shell(script, { inside }));
+    expect(stdout).toBe('ok\n1\n');
+    expect(stderr.match(/Read-only file system/g)).toHaveLength(2);
   });
 });
 
