@@ -7,13 +7,13 @@ import type { RemovedImage } from '../image/store.ts';
 import type { StoredImage } from '../image/stored-image.ts';
 import type { Session } from '../native/launch.ts';
 import { useNativeDirectory } from '../native/library.ts';
-import type { Container, ContainerRecord } from './containers.ts';
+import { type ContainerRequest, completeOptions } from './container-options.ts';
+import type { Container } from './containers.ts';
 import type { Core, EngineOptions } from './core.ts';
 import type { Created, CreateHow } from './create.ts';
 import type { Inspection } from './inspect.ts';
 import type { ContainerSummary } from './list.ts';
 import type { LogEntry, LogsHow } from './logs.ts';
-import type { CreateOptions } from './options.ts';
 import type { Pulled, PullHow } from './pull.ts';
 import type { Started, StartHow } from './start.ts';
 import type { StopHow } from './stop.ts';
@@ -26,6 +26,7 @@ export type { StoredImage } from '../image/stored-image.ts';
 export type { ExitRecord, Session } from '../native/launch.ts';
 export type { Digest } from '../oci/digest.ts';
 export type { Platform } from '../oci/image-spec.ts';
+export type { ContainerRequest } from './container-options.ts';
 export type { Container, ContainerRecord, StateRecord, Status } from './containers.ts';
 export type { EngineOptions } from './core.ts';
 export type { Created, CreateHow, PullPolicy } from './create.ts';
@@ -47,7 +48,7 @@ export type { StopHow } from './stop.ts';
 
 /** Containers are named by name, id, or the beginning of an id; every method throws TinyrunError. */
 export interface Engine {
-  create(options: CreateOptions, how?: CreateHow): Promise<Created>;
+  create(request: ContainerRequest, how?: CreateHow): Promise<Created>;
   start(container: string, how: StartHow): Promise<Started>;
   /** Starts what `create` has just returned, without reading it again. */
   startCreated(created: Created, how: StartHow): Promise<Started>;
@@ -62,7 +63,7 @@ export interface Engine {
   remove(
     container: string,
     how?: { readonly force?: boolean },
-  ): Promise<{ record: ContainerRecord; finish: () => Promise<void> }>;
+  ): Promise<{ id: string; finish: () => Promise<void> }>;
   /** The exit code, once it has ended. */
   wait(container: string): Promise<number>;
   logs(container: string, how?: LogsHow): AsyncGenerator<LogEntry>;
@@ -87,7 +88,8 @@ export function openEngine(options: EngineOptions = {}): Engine {
   return {
     root: core.paths.root,
     runRoot: core.paths.runRoot,
-    create: async (what, how) => (await import('./create.ts')).createContainer(core, what, how),
+    create: async (request, how) =>
+      (await import('./create.ts')).createContainer(core, completeOptions(request), how),
     start: async (text, how) => (await import('./start.ts')).startContainer(core, text, how),
     startCreated: async ({ record, image }, how) =>
       (await import('./start.ts')).startRecord(core, record, { ...how, image }),

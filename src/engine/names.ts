@@ -1,4 +1,4 @@
-import { readlinkSync, rmSync, symlinkSync } from 'node:fs';
+import { readdirSync, readlinkSync, rmSync, symlinkSync } from 'node:fs';
 import { makePrivateDirectory } from '../disk/atomic.ts';
 import type { Paths } from '../disk/paths.ts';
 import { errorCode, TinyrunError } from '../errors.ts';
@@ -54,6 +54,16 @@ export function idOfName(paths: Paths, name: string): string | undefined {
 /** Gives the name back, but only if it is still `id`'s. */
 export function releaseName(paths: Paths, name: string, id: string): void {
   if (idOfName(paths, name) === id) rmSync(paths.name(name), { force: true });
+}
+
+/** All names of a container: one, unless something went wrong. */
+export function namesOf(paths: Paths, id: string): string[] {
+  try {
+    return readdirSync(paths.names).filter((name) => idOfName(paths, name) === id);
+  } catch (error) {
+    if (errorCode(error) === 'ENOENT') return [];
+    throw error;
+  }
 }
 
 function tryReserve(paths: Paths, name: string, id: string): string | undefined {

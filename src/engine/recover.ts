@@ -4,7 +4,7 @@ import { errorCode, TinyrunError } from '../errors.ts';
 import { timestamp } from './clock.ts';
 import { containerIds, endedState, readRecord, readState } from './containers.ts';
 import type { Core } from './core.ts';
-import { idOfName } from './names.ts';
+import { idOfName, namesOf, releaseName } from './names.ts';
 
 /** A container directory without a record that is older than this is not being made any more. */
 const ABANDONED_MS = 10 * 60_000;
@@ -77,14 +77,8 @@ function finishRemoval(core: Core, id: string): void {
 
 function discardUnnamed(core: Core, id: string): void {
   const { paths } = core;
-  for (const name of readNames(core)) {
-    if (idOfName(paths, name) === id) rmSync(paths.name(name), { force: true });
-  }
+  for (const name of namesOf(paths, id)) releaseName(paths, name, id);
   rmSync(paths.container(id), { recursive: true, force: true });
-}
-
-function readNames(core: Core): string[] {
-  return list(core.paths.names);
 }
 
 function runDirectories(core: Core): string[] {

@@ -3,9 +3,9 @@ import { makePrivateDirectory } from '../disk/atomic.ts';
 import type { Paths } from '../disk/paths.ts';
 import { errorCode, TinyrunError } from '../errors.ts';
 import type { Op } from '../native/plan.ts';
-import type { ContainerRecord } from './containers.ts';
+import { type Container, resolveId } from './containers.ts';
 import type { Core } from './core.ts';
-import { releaseName } from './names.ts';
+import { namesOf, releaseName } from './names.ts';
 import { findContainer } from './query.ts';
 
 export interface RemoveHow {
@@ -21,9 +21,10 @@ export async function removeContainer(
   core: Core,
   text: string,
   how: RemoveHow = {},
-): Promise<{ record: ContainerRecord; finish: () => Promise<void> }> {
-  let container = await findContainer(core, text);
-  if (container.status === 'running') {
+): Promise<{ id: string; finish: () => Promise<void> }> {
+  const container = await findOrDamaged(core, text, how);
+  const id = container?.id ?? resolveId(core.paths, text);
+  if (container?.status === 'running') {
     if (how.force !== true) {
       throw new TinyrunError(
         'conflict',
@@ -32,19 +33,31 @@ export async function removeContainer(
     }
     const { killAndWait } = await import('./stop.ts');
     await killAndWait(core, container);
-    container = { ...container, status: 'exited' };
   }
-  const { waitForMonitor } = await import('./stop.ts');
-  await waitForMonitor(core, container.id);
+  const { killUnread, waitForMonitor } = await import('./stop.ts');
+  if (container === undefined) await killUnread(core, id);
+  await waitForMonitor(core, id);
   const { recoverContainer } = await import('./recover.ts');
-  await recoverContainer(core, container.id);
-  discard(core.paths, container.id, container.name);
-  return { record: container.record, finish: () => emptyTrash(core, container.id) };
+  if (container !== undefined) await recoverContainer(core, id);
+  for (const name of container === undefined ? namesOf(core.paths, id) : [container.name]) {
+    releaseName(core.paths, name, id);
+  }
+  discard(core.paths, id);
+  return { id, finish: () => emptyTrash(core, id) };
 }
 
-/** Gives the name back and moves the directory out of sight: two calls, after which the container is no more. */
-export function discard(paths: Paths, id: string, name: string): void {
-  releaseName(paths, name, id);
+/** With force, a container whose files are damaged is undefined: that is how one gets rid of it. */
+async function findOrDamaged(core: Core, text: string, how: RemoveHow): Promise<Container | undefined> {
+  try {
+    return await findContainer(core, text);
+  } catch (error) {
+    if (how.force === true && error instanceof TinyrunError && error.kind === 'internal') return undefined;
+    throw error;
+  }
+}
+
+/** Moves a container's directory out of sight, after its name: nobody finds it any more. */
+export function discard(paths: Paths, id: string): void {
   makePrivateDirectory(paths.trash);
   try {
     renameSync(paths.container(id), trashOf(paths, id));

@@ -9,6 +9,7 @@ import { StartError } from '../runtime/start-error.ts';
 import { NEVER } from './clock.ts';
 import type { ContainerRecord } from './containers.ts';
 import type { Core } from './core.ts';
+import { releaseName } from './names.ts';
 import { writeSettings } from './network-facts.ts';
 import { planNetwork } from './network-plan.ts';
 import { findContainer } from './query.ts';
@@ -179,7 +180,8 @@ async function recordFailure(core: Core, record: ContainerRecord, error: unknown
   const { paths } = core;
   if (record.options.remove) {
     const { discard, emptyTrash } = await import('./remove.ts');
-    discard(paths, record.id, record.name);
+    releaseName(paths, record.name, record.id);
+    discard(paths, record.id);
     await emptyTrash(core, record.id);
     return;
   }

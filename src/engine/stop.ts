@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { TinyrunError } from '../errors.ts';
-import { type Container, readState } from './containers.ts';
+import { type Container, readState, type StateRecord } from './containers.ts';
 import type { Core } from './core.ts';
 import { findContainer } from './query.ts';
 import { signalNumber } from './signals.ts';
@@ -60,6 +60,13 @@ export async function killAndWait(core: Core, container: Container): Promise<voi
   );
 }
 
+/** SIGKILL for a container whose record cannot be read, if it runs. */
+export async function killUnread(core: Core, id: string): Promise<void> {
+  const lockIsHeld = await core.lockIsHeld();
+  const state = lockIsHeld(core.paths.lock(id)) ? readState(core.paths, id) : undefined;
+  if (state !== undefined) await signal(state, signalNumber('SIGKILL'));
+}
+
 /** Waits until the monitor of an ended container has cleaned up and is gone. */
 export async function waitForMonitor(core: Core, id: string): Promise<void> {
   const lockIsHeld = await core.lockIsHeld();
@@ -90,9 +97,11 @@ export async function until(done: () => boolean, limitMs: number): Promise<boole
 }
 
 /** False where the process is gone. */
-async function sendTo(container: Container, signal: number): Promise<boolean> {
-  const { state } = container;
-  if (state === undefined) return false;
+async function sendTo({ state }: Container, number: number): Promise<boolean> {
+  return state !== undefined && (await signal(state, number));
+}
+
+async function signal({ pid, startTime }: StateRecord, number: number): Promise<boolean> {
   const { sendSignal } = await import('../native/syscalls.ts');
-  return sendSignal({ pid: state.pid, startTime: state.startTime }, signal);
+  return sendSignal({ pid, startTime }, number);
 }
