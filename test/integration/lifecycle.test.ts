@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect } from 'vitest';
@@ -118,6 +118,16 @@ describe('stop, kill, wait, rm', () => {
     expect(again.stderr).toContain('is not running');
   });
 
+  it.each(['kill', 'stop', 'rm'])('%s gives the ports back before it returns', async (how) => {
+    const args = how === 'stop' ? ['stop', '-t', '0'] : how === 'rm' ? ['rm', '-f'] : ['kill'];
+    for (let round = 0; round < 20; round += 1) {
+      const published = ['-p', '127.0.0.1:38417:80', '-p', '127.0.0.1:38417:80/udp'];
+      const name = `ports${round}`;
+      await box.ok(['run', '-d', '--name', name, ...published, 'busybox', 'sleep', '100']);
+      await box.ok([...args, name]);
+    }
+  });
+
   it('wait prints the exit code', async () => {
     await detached('--name', 'waited', 'busybox', 'sh', '-c', 'sleep 0.5; exit 4');
     expect(await box.ok(['wait', 'waited'])).toBe('4');
@@ -162,7 +172,7 @@ describe('logs', () => {
       'busybox',
       'sh',
       '-c',
-      'echo one; echo two >&2; printf three',
+      'echo one; sleep 0.2; echo two >&2; sleep 0.2; printf three',
     ]);
     const outcome = await box.run(['logs', 'speaker']);
     expect(outcome.stdout).toBe('one\nthree');
@@ -289,7 +299,15 @@ describe('a terminal', () => {
   });
 
   it('detaches with ctrl-p ctrl-q and the container goes on', async () => {
-    terminal(`${box.binary} run -it --name shell --network none busybox sh`, '\x10\x11');
+    const command = `${box.binary} run -it --name shell --network none busybox sh`;
+    const child = spawn('script', ['-qec', command, '/dev/null'], { env: { ...box.env } });
+    const ended = new Promise<number | null>((resolve) => child.once('close', resolve));
+    // Not before the prompt: a terminal that is not raw yet would take ctrl-q for flow control.
+    await new Promise<void>((resolve) =>
+      child.stdout.on('data', (chunk) => String(chunk).includes('#') && resolve()),
+    );
+    child.stdin.write('\x10\x11');
+    expect(await ended).toBe(0);
     expect(await state('shell')).toBe('running 0');
   });
 });

@@ -300,9 +300,10 @@ describe('run: files', () => {
   it('masks what Docker masks', async () => {
     const { stdout } = await sh(
       [],
-      'wc -c < /proc/kcore; wc -c < /proc/timer_list; ls /sys/firmware | wc -l; echo 1 > /proc/sys/kernel/sysrq || echo ro',
+      'for f in acpi kcore keys timer_list; do [ -e /proc/$f ] && head -c1 /proc/$f 2>/dev/null; done; ls /sys/firmware | wc -l; (echo 1 > /proc/sys/kernel/printk) 2>/dev/null || echo ro',
     );
-    expect(stdout).toBe('0\n0\n0\nro\n');
+    // What the kernel does not have is skipped; what it has reads empty.
+    expect(stdout).toBe('0\nro\n');
   });
 
   it('mounts sysfs and the cgroups read-only', async () => {
@@ -363,7 +364,7 @@ describe('run: files', () => {
   it('gives --privileged the host’s devices and all capabilities', async () => {
     const { stdout } = await sh(
       ['--privileged'],
-      'ls /dev | wc -l; grep Seccomp: /proc/self/status; mount -t tmpfs x /mnt && echo mounted',
+      'ls /dev | wc -l; grep Seccomp: /proc/self/status; mkdir /m && mount -t tmpfs x /m && echo mounted',
     );
     expect(Number(stdout.split('\n')[0])).toBeGreaterThan(20);
     expect(stdout).toMatch(/Seccomp:\s+0\nmounted/);
