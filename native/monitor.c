@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -137,8 +138,9 @@ static bool start(struct tr_failure *failure) {
 
 static void release(void) {
     struct tr_failure ignored;
-    tr_proxy_stop();
+    /* The plan closes the ports when nothing on the host leads to them any more: whoever gets one finds the firewall free of it. */
     tr_run_phase(&plan, TR_RELEASE, &context, &ignored);
+    tr_proxy_stop();
 }
 
 static void clean_up(void) {
@@ -230,7 +232,12 @@ static int run(int argc, char **argv) {
 static int recover(const char *path) {
     struct tr_failure failure;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    int error = fd < 0 ? -errno : tr_plan_open(fd, &plan);
+    struct stat status;
+    int error = fd < 0 ? -errno : 0;
+    /* One at a time: who came second would take away what a successor has already got, such as its port's entry in the firewall. */
+    if (error == 0 && (flock(fd, LOCK_EX) < 0 || fstat(fd, &status) < 0)) error = -errno;
+    if (error == 0 && status.st_nlink == 0) error = -ENOENT;
+    if (error == 0) error = tr_plan_open(fd, &plan);
     if (error == -ENOENT) return 0; /* someone else has done it */
     if (error != 0) return 1;
     context.plan = &plan;

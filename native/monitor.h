@@ -109,8 +109,6 @@ uint8_t *tr_put_big(uint8_t *out, uint64_t n, int bytes);
 
 /* From now on connections are accepted (tr_listen() in plan.h only reserves the port). */
 void tr_proxy_start(void);
-/* Gives the ports back and resets what is connected. */
-void tr_proxy_stop(void);
 void tr_proxy_idle(void);
 
 /* ---- state.c ---- */

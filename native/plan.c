@@ -166,6 +166,10 @@ static int run_host_op(struct tr_run *run, const struct tr_op *op, int *handled)
         return tr_op_netlink_run(run, op);
     case TR_OP_listen:
         return run->phase == TR_CHILD ? -EINVAL : tr_listen(run->context, &op->listen);
+    case TR_OP_closePorts:
+        if (run->phase == TR_CHILD) return -EINVAL;
+        tr_proxy_stop();
+        return 0;
     default:
         *handled = 0;
         return 0;

@@ -83,7 +83,8 @@ enum tr_phase {
     X(37, seccomp, "bn") \
     X(38, init, "") \
     X(39, exec, "lll") \
-    X(40, deviceFilter, "sb")
+    X(40, deviceFilter, "sb") \
+    X(41, closePorts, "")
 
 enum tr_op_code {
 #define TR_OP_CODE(code, name, slots) TR_OP_##name = code,
@@ -294,6 +295,8 @@ int tr_spawn(const struct tr_plan *plan, struct tr_context *context, struct tr_f
  * but for lists that have the op.
  */
 int tr_listen(struct tr_context *context, const struct tr_op_listen *op);
+/* Likewise: gives all ports back and resets what is connected. May be called twice. */
+void tr_proxy_stop(void);
 
 /*
  * The op `init` executes a sealed copy of /proc/self/exe as pid 1 with

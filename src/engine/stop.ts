@@ -47,6 +47,8 @@ export async function killContainer(core: Core, text: string, signal = 'SIGKILL'
       `cannot kill container: ${text}: container ${container.id} is not running`,
     );
   }
+  // As Docker does: after `kill` its ports and its name can be used again.
+  if (number === signalNumber('SIGKILL')) await ended(core, container, KILL_PATIENCE_MS);
 }
 
 /** SIGKILL, and waits until the container has ended. @throws TinyrunError `unavailable` where it does not */

@@ -160,6 +160,7 @@ export const FORMS: { readonly [K in Op['op']]: Form<K> } = {
   init: { code: 38, slots: '', values: () => [] },
   exec: { code: 39, slots: 'lll', values: (op) => [op.paths, op.argv, op.env] },
   deviceFilter: { code: 40, slots: 'sb', values: (op) => [op.path, op.program] },
+  closePorts: { code: 41, slots: '', values: () => [] },
 };
 
 /** `RLIMIT_NOFILE` (OCI) and `nofile` (Docker) alike. */

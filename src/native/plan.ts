@@ -144,6 +144,8 @@ export type Op = Common &
         readonly targetAddress: string;
         readonly targetPort: number;
       }
+    /** Gives the ports of all `listen` back. In `release` after what leads to them, before what tells that the container is gone. */
+    | { readonly op: 'closePorts' }
     // ---- namespaces ----
     /** Opened before the clone by the monitor, entered by the child. `path` such as /proc/123/ns/net. */
     | {

@@ -66,7 +66,7 @@ export function compile(spec: Spec, input: CompileInput): LaunchPlan {
     prepare: [...input.extraPrepare, ...cgroup.prepare, ...network.prepare],
     child: childOps(spec, input),
     connect: [...network.connect],
-    release: [...network.release, ...input.extraRelease],
+    release: [...network.release, ...portOps(network), ...input.extraRelease],
     cleanup: [...cgroup.cleanup, ...input.extraCleanup],
   };
 }
@@ -84,6 +84,12 @@ function monitorOptions(spec: Spec, input: CompileInput): MonitorOptions {
     ...(cgroup.oomPath === undefined ? {} : { oomPath: cgroup.oomPath }),
     ...(cgroup.killPath === undefined ? {} : { killPath: cgroup.killPath }),
   };
+}
+
+/** The firewall must not know a port any more when the next container can have it, and the name is given back after that. */
+function portOps({ prepare }: NetworkOps): Op[] {
+  if (!prepare.some((op) => op.op === 'listen')) return [];
+  return [{ op: 'closePorts', what: 'give the ports back' }];
 }
 
 const CLONED: readonly CloneNamespace[] = ['user', 'mount', 'pid', 'uts', 'ipc', 'network'];
