@@ -63,6 +63,8 @@ async function explainExec(
       rootFd,
       argv0: record.args[0] ?? '',
       path: op.paths[0] ?? '',
+      paths: op.paths,
+      binds: launchable.plan.child.filter((each) => each.op === 'bind'),
       errno: error.failure.errno,
       hostArch: store.host.architecture,
     });
