@@ -1,5 +1,6 @@
 import { writeSync } from 'node:fs';
 import type { Descriptor } from '../oci/image-spec.ts';
+import { registryErrorIn } from '../registry/errors.ts';
 import type { Reference } from '../registry/reference.ts';
 import type { Registry } from '../registry/registry.ts';
 
@@ -17,6 +18,8 @@ export interface BlobDownload {
   readonly onProgress: (furthest: number) => void;
   /** Told before each wait, in milliseconds. */
   readonly onRetry: (milliseconds: number) => void;
+  /** Told where an answer turned out to be wrong after some of it was put into the file. */
+  readonly onDistrust: () => void;
 }
 
 /**
@@ -48,6 +51,9 @@ export async function downloadBlob(download: BlobDownload, fd: number): Promise<
         furthest = position;
         download.onProgress(furthest);
       }
+    } catch (error) {
+      if (position > start && registryErrorIn(error)?.kind === 'invalid') download.onDistrust();
+      throw error;
     } finally {
       signal.removeEventListener('abort', close);
     }

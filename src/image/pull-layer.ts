@@ -71,10 +71,11 @@ async function fetchTwice(
     const slot = await work.downloads.take();
     try {
       const held = await holdBlob(paths, digest, { size, signal });
+      const means: Means = { held, slot, lower, isDistrusted: false };
       try {
-        return await bring(work, task, { held, slot, lower });
+        return await bring(work, task, means);
       } catch (error) {
-        if (isUseless(error, lower)) held.discard();
+        if (isUseless(error, means)) held.discard();
         if (attempt === 2 || !isWrongDigest(error)) throw error;
         work.onStatus(task.descriptor, { status: 'Retrying', retrySeconds: 0 });
       } finally {
@@ -91,6 +92,8 @@ interface Means {
   /** The place among the downloads: given up as soon as nothing is left to download. */
   readonly slot: Slot;
   readonly lower: readonly string[] | undefined;
+  /** An answer turned out to be wrong after some of it was put into the file. */
+  isDistrusted: boolean;
 }
 
 async function bring(work: LayerWork, task: LayerTask, means: Means): Promise<void> {
@@ -134,9 +137,10 @@ interface FillOptions {
 async function fill(
   work: LayerWork,
   task: LayerTask,
-  { held, slot }: Means,
+  means: Means,
   options: FillOptions = {},
 ): Promise<void> {
+  const { held, slot } = means;
   const { registry, reference, onStatus } = work;
   const { descriptor } = task;
   const from = held.size();
@@ -154,6 +158,9 @@ async function fill(
     },
     onRetry: (milliseconds) =>
       onStatus(descriptor, { status: 'Retrying', retrySeconds: Math.ceil(milliseconds / 1000) }),
+    onDistrust: () => {
+      means.isDistrusted = true;
+    },
   };
   await downloadBlob(download, held.fd);
   slot.release();
@@ -252,9 +259,14 @@ class WrongDigest extends TinyrunError {
   }
 }
 
-/** True where the blob itself is bad, however often it is fetched: no later pull can use the file. */
-function isUseless(error: unknown, lower: readonly string[] | undefined): boolean {
+/**
+ * True where no later pull can use the file: what came is not the blob, or the blob is bad however often it is fetched.
+ * A finished one goes only for its digest: it may be another image's, and this image's diffID the lie.
+ */
+function isUseless(error: unknown, { held, lower, isDistrusted }: Means): boolean {
   if (isWrongDigest(error)) return true;
+  if (held.complete) return false;
+  if (isDistrusted) return true;
   if (isUnpackError(error, 'needs-lower')) return lower !== undefined;
   return isUnpackError(error) && error.kind === 'invalid';
 }

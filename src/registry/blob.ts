@@ -63,7 +63,7 @@ function partialBlob(reply: Reply, descriptor: Descriptor, offset: number): Blob
 function bodyOf(reply: Reply, descriptor: Descriptor, start: number): BlobBody {
   return {
     start,
-    body: exactly(reply.source, descriptor.size - start),
+    body: exactly(reply.source, descriptor.size, start),
     close: () => void reply.source.stream.destroy(),
   };
 }

@@ -48,16 +48,18 @@ function stallMessage({ method, url, stall }: BodySource): string {
 
 /**
  * The chunks of a body of known length.
- * @param expected bytes; not one more is passed on
+ * @param size bytes of the whole; not one more is passed on
+ * @param start the position of the body's first byte in the whole
  * @throws RegistryError `unavailable` (to be retried) for a body that ends early, `invalid` for one that is longer
  */
 export async function* exactly(
   source: BodySource,
-  expected: number,
+  size: number,
+  start = 0,
 ): AsyncGenerator<Uint8Array, void, undefined> {
-  let left = expected;
+  let left = size - start;
   for await (const chunk of chunksOf(source)) {
-    if (chunk.length > left) throw sizeError(source.method, source.url, expected);
+    if (chunk.length > left) throw sizeError(source.method, source.url, size);
     left -= chunk.length;
     yield chunk;
   }

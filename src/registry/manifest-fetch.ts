@@ -51,20 +51,18 @@ function manifestPath({ tag, digest }: Reference): string {
   return `manifests/${digest ?? tag ?? ''}`;
 }
 
-/** One attempt to learn a tag's digest; undefined where the registry does not tell. */
+/**
+ * One attempt to learn a tag's digest; undefined where the registry does not tell. A refusal is no error here: the GET that
+ * follows is refused, too, with a body that says why, and registries without HEAD answer that with many statuses.
+ */
 export async function headManifest(
   request: EndpointCall,
   endpoint: Endpoint,
   reference: Reference,
 ): Promise<ManifestHead | undefined> {
   const reply = await request(endpoint, { method: 'HEAD', path: manifestPath(reference), headers: ACCEPT });
-  // 404 and 405 come from registries without HEAD too; the GET that follows says what is the matter.
-  if ([404, 405, 501].includes(reply.status)) {
-    reply.discard();
-    return undefined;
-  }
-  if (reply.status !== 200) throw await reply.error();
   reply.discard();
+  if (reply.status !== 200) return undefined;
   const digest = reply.header('docker-content-digest');
   const size = Number(reply.header('content-length') ?? Number.NaN);
   const mediaType = reply.header('content-type')?.split(';', 1)[0]?.trim();

@@ -16,7 +16,7 @@ export function printableUrl(url: URL | string): string {
   try {
     parsed = new URL(url);
   } catch {
-    return printable(String(url), 80);
+    return printable(String(url).replace(/\/\/[^/]*@/, '//'), 80);
   }
   return printable(`${parsed.protocol}//${parsed.host}${parsed.pathname}${parsed.search === '' ? '' : '?…'}`);
 }

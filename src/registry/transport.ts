@@ -264,7 +264,7 @@ async function followRedirects(request: Request, send: (request: Request) => Pro
     if (location === undefined) throw fail(`${reply.status} without a Location header`);
     const next = redirectTarget(location, current.url);
     if (next === undefined)
-      throw fail(`redirects to "${printable(location, 100)}", which is no usable address`);
+      throw fail(`redirects to "${printableUrl(location)}", which is no usable address`);
     if (current.url.protocol === 'https:' && next.protocol === 'http:') {
       throw fail(`redirects from https to ${printableUrl(next)}, which is not encrypted`);
     }
