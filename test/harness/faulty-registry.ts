@@ -115,7 +115,7 @@ export async function startFaultyRegistry(): Promise<FaultyRegistry> {
       const refusal = json({ errors: [{ code: 'UNAUTHORIZED', message: 'authentication required' }] });
       reply(refusal, { status: 401, headers: { 'www-authenticate': challenge(registry, path) } });
     } else {
-      const found = content(path, blobs, manifests);
+      const found = content(path.replace(/\?.*/, ''), blobs, manifests);
       const code = path.includes('/blobs/') ? 'BLOB_UNKNOWN' : 'MANIFEST_UNKNOWN';
       reply(found ?? json({ errors: [{ code, message: 'not here' }] }), {
         status: found === undefined ? 404 : 200,
