@@ -7,13 +7,12 @@
  */
 #include "unpack.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
+
+#include "../syscalls.h"
 
 #define LOWER_MAX 512
 /* tar pads with whole records, of 10 KiB to some MiB; more than this after the end is no padding. */
@@ -69,22 +68,14 @@ static int take_option(struct options *options, const char *name, const char *va
     return -1;
 }
 
-static int open_lower(const struct options *options, int fds[], struct failure *failure) {
-    for (size_t i = 0; i < options->lower_count; i++) {
-        fds[i] = open(options->lower[i], O_PATH | O_DIRECTORY | O_CLOEXEC);
-        if (fds[i] < 0) return fail_errno(failure, errno, "open", options->lower[i]);
-    }
-    return 0;
-}
-
 /* Whatever else the caller had open. */
 static void close_others(int blob_fd) {
     if (blob_fd < 0) {
-        syscall(SYS_close_range, 3u, ~0u, 0u);
+        sys_close_range(3, ~0u, 0);
         return;
     }
-    if (blob_fd > 3) syscall(SYS_close_range, 3u, (unsigned)blob_fd - 1, 0u);
-    syscall(SYS_close_range, (unsigned)blob_fd + 1, ~0u, 0u);
+    if (blob_fd > 3) sys_close_range(3, (unsigned)blob_fd - 1, 0);
+    sys_close_range((unsigned)blob_fd + 1, ~0u, 0);
 }
 
 static bool has_second_processor(void) {
@@ -103,7 +94,9 @@ struct work {
 static int prepare(struct work *work, const struct options *options, struct failure *failure) {
     static int lower_fds[LOWER_MAX];
     close_others(options->blob_fd);
-    if (open_lower(options, lower_fds, failure) < 0 || sandbox_enter(options->layer, failure) < 0) return -1;
+    for (size_t i = 0; i < options->lower_count; i++)
+        if ((lower_fds[i] = sandbox_open_lower(options->lower[i], failure)) < 0) return -1;
+    if (sandbox_enter(options->layer, failure) < 0) return -1;
     struct source_options input = {.blob_fd = options->blob_fd, .have = options->have, .size = options->size};
     input.input_fd = options->have == options->size ? -1 : STDIN_FILENO;
     struct lower lower = {lower_fds, options->lower_count};

@@ -6,11 +6,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
+
+#include "../syscalls.h"
 
 #define LINKS_MAX 40 /* as the kernel's */
 
@@ -43,13 +43,11 @@ void path_split(const char *path, size_t *parent_length, const char **leaf) {
 /* Below `root` whatever links say. Kernels before 5.6 have no openat2: there the pivoted root alone holds. */
 int path_open(int root, const char *path, int flags) {
     static bool missing;
-    struct open_how how = {.flags = (uint64_t)flags | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
-    if (!missing) {
-        int fd = (int)syscall(SYS_openat2, root, path, &how, sizeof how);
-        if (fd >= 0 || errno != ENOSYS) return fd;
-        missing = true;
-    }
-    return openat(root, path, flags | O_CLOEXEC);
+    long fd = missing ? -ENOSYS : sys_openat2(root, path, (uint64_t)flags, 0, TR_RESOLVE_IN_ROOT | TR_RESOLVE_NO_MAGICLINKS);
+    missing = fd == -ENOSYS;
+    if (missing) return openat(root, path, flags | O_CLOEXEC);
+    if (fd < 0) return errno = (int)-fd, -1;
+    return (int)fd;
 }
 
 static struct parent *slot_of(struct extractor *extractor, const char *path, size_t length) {

@@ -4,25 +4,17 @@
  */
 #include "extract.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
+
+#include "../syscalls.h"
 
 bool is_whiteout(const struct stat *st) {
     return S_ISCHR(st->st_mode) && st->st_rdev == makedev(0, 0);
 }
-
-struct entry_of_directory {
-    ino64_t inode;
-    off64_t offset;
-    unsigned short length;
-    unsigned char type;
-    char name[];
-};
 
 /* Empties one directory but for subdirectories with content; the first of those is entered: its fd, or -1 where there is none. */
 static int empty(int directory, int *failed) {
@@ -30,11 +22,11 @@ static int empty(int directory, int *failed) {
     *failed = 0;
     if (lseek(directory, 0, SEEK_SET) < 0) return *failed = errno, -1;
     for (;;) {
-        long n = syscall(SYS_getdents64, directory, buffer, sizeof buffer);
-        if (n < 0) *failed = errno;
+        long n = sys_getdents(directory, buffer, sizeof buffer);
+        if (n < 0) *failed = (int)-n;
         if (n <= 0) return -1;
         for (long at = 0; at < n;) {
-            const struct entry_of_directory *entry = (const void *)(buffer + at);
+            const struct tr_dirent *entry = (const void *)(buffer + at);
             at += entry->length;
             if (strcmp(entry->name, ".") == 0 || strcmp(entry->name, "..") == 0) continue;
             if (unlinkat(directory, entry->name, 0) == 0) continue;

@@ -17,10 +17,25 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "../syscalls.h"
+
 /* Parents that are kept open, and what one entry needs besides. */
 #define OPEN_FILES 256
 /* A zstd window of 128 MiB, an entry's headers, the list of directories. */
 #define ADDRESS_SPACE (1024UL * 1024 * 1024)
+
+/*
+ * A mount of its own that is attached nowhere: a plain descriptor would be a way back, by "..", for code that is not ours
+ * any more. Kernels before 5.12 lack one or both calls: there the directory itself has to do.
+ */
+int sandbox_open_lower(const char *path, struct failure *failure) {
+    const struct tr_mount_attr attributes = {.attr_set = TR_ATTR_RDONLY | TR_ATTR_NOSUID | TR_ATTR_NODEV | TR_ATTR_NOEXEC};
+    int fd = (int)sys_open_tree(AT_FDCWD, path, TR_OPEN_TREE_CLONE);
+    if (fd >= 0) sys_mount_setattr(fd, 0, &attributes);
+    if (fd != -ENOSYS) return fd >= 0 ? fd : fail_errno(failure, -fd, "open", path);
+    fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    return fd >= 0 ? fd : fail_errno(failure, errno, "open", path);
+}
 
 static int enter_namespaces(struct failure *failure) {
     if (unshare(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET) == 0) return 0;

@@ -10,6 +10,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "../syscalls.h"
+
 #if defined(__x86_64__)
 #define ARCHITECTURE AUDIT_ARCH_X86_64
 #elif defined(__aarch64__)
@@ -20,7 +22,7 @@
 
 /* Most frequent first: the list is walked from its start (newer kernels remember the answers). */
 static const uint32_t ALLOWED[] = {
-    SYS_openat, SYS_pwrite64, SYS_utimensat, SYS_close, SYS_read, SYS_write, SYS_fchown, SYS_fchmod, SYS_futex, SYS_openat2,
+    SYS_openat, SYS_pwrite64, SYS_utimensat, SYS_close, SYS_read, SYS_write, SYS_fchown, SYS_fchmod, SYS_futex, TR_SYS_openat2,
     SYS_mkdirat, SYS_symlinkat, SYS_linkat, SYS_mknodat, SYS_fchownat, SYS_fchmodat, SYS_unlinkat, SYS_pread64,
     SYS_newfstatat, SYS_fstat, SYS_statx, SYS_readlinkat, SYS_getdents64, SYS_lseek, SYS_ftruncate, SYS_fstatfs,
     SYS_setxattr, SYS_lsetxattr, SYS_fsetxattr, SYS_fgetxattr, SYS_flistxattr,

@@ -231,6 +231,8 @@ void extract_close(struct extractor *extractor);
 
 /* ---- sandbox.c and seccomp.c ---- */
 
+/* A layer below, read-only, as a directory that nothing leads out of. Before sandbox_enter(). */
+int sandbox_open_lower(const char *path, struct failure *failure);
 /* Makes `layer` the root of a mount namespace of its own, and drops every right that making files does not need. */
 int sandbox_enter(const char *layer, struct failure *failure);
 /* From here on all threads may only read, write and make files: anything else kills the process. */
