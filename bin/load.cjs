@@ -38,7 +38,7 @@ function keep() {
   try {
     writeFileSync(temporary, script.createCachedData(), { mode: 0o644 });
     for (const name of readdirSync(directory)) {
-      if (name.startsWith('code-') && join(directory, name) !== temporary)
+      if (name.startsWith(prefix) && join(directory, name) !== temporary)
         rmSync(join(directory, name), { force: true });
     }
     renameSync(temporary, cache);

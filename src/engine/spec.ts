@@ -8,6 +8,7 @@ import { ALL_DEVICE_RULES, DEFAULT_DEVICE_RULES, parseDeviceRule } from '../runt
 import { rlimitsOf } from '../runtime/rlimits.ts';
 import { checkSysctl, type SysctlScope } from '../runtime/sysctl.ts';
 import type { CreateOptions } from './options.ts';
+import { rootPropagationOf } from './propagation.ts';
 import { type EtcFiles, specMounts } from './spec-mounts.ts';
 import { argumentsOf, environmentOf, workingDirectoryOf } from './spec-process.ts';
 
@@ -139,6 +140,7 @@ function linuxOf(input: SpecInput): Linux {
   const unmasked = options.privileged ? 'all' : unmaskedPaths(options);
   const visible = (path: string): boolean =>
     unmasked !== 'all' && !unmasked.some((prefix) => path === prefix || path.startsWith(`${prefix}/`));
+  const rootfsPropagation = rootPropagationOf(options);
   const extraMasks = options.securityOpt.flatMap((option) => (option.type === 'mask' ? option.paths : []));
   return {
     namespaces: namespacesOf(input),
@@ -149,6 +151,7 @@ function linuxOf(input: SpecInput): Linux {
     ...(Object.keys(sysctl).length === 0 ? {} : { sysctl }),
     maskedPaths: [...[...MASKED_PATHS, ...(input.extraMaskedPaths ?? [])].filter(visible), ...extraMasks],
     readonlyPaths: READONLY_PATHS.filter(visible),
+    ...(rootfsPropagation === undefined ? {} : { rootfsPropagation }),
   };
 }
 

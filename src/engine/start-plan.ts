@@ -22,6 +22,7 @@ import { accountIn } from './image-root.ts';
 import { logLimits } from './log-limits.ts';
 import { hostnameOf } from './network-plan.ts';
 import type { CreateOptions } from './options.ts';
+import { checkPropagation } from './propagation.ts';
 import { discardOps } from './remove.ts';
 import { containerCapabilities, containerSpec } from './spec.ts';
 import type { EtcFiles } from './spec-mounts.ts';
@@ -69,6 +70,7 @@ export async function planLaunch(core: Core, record: ContainerRecord, from: Plan
   for (const warning of warnings) from.how.onWarning?.(warning);
   const cgroupsPath = cgroupsPathOf(paths, id, options.limits.cgroupParent);
   makeMountSources(options);
+  checkPropagation(options);
   const hostCapabilities = ownCapabilities(readFileSync('/proc/self/status', 'utf8'));
   const filter = await filterOf(core, options, hostCapabilities);
   const { devices, rules } = devicesOf(options);

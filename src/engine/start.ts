@@ -84,6 +84,8 @@ async function tryStart(
   const network = await planNetwork(core, record);
   undo.defer(() => network.undo());
   for (const warning of network.warnings) how.onWarning?.(warning);
+  // Before the launch: the monitor takes it away in the end, and what came later would stay.
+  writeSettings(paths, id, network.settings);
   core.phase('network');
   const launchable = await planLaunch(core, record, { network, how });
   if (core.showPlan !== undefined) {
@@ -98,7 +100,7 @@ async function tryStart(
       stdio: how.stdio,
       ...(how.size === undefined ? {} : { initialSize: how.size }),
     });
-    const [session] = await Promise.all([launching, describeStart(core, id, { launchable, network })]);
+    const [session] = await Promise.all([launching, describeStart(core, id, launchable)]);
     undo.commit();
     core.phase('launch');
     return { record, session };
@@ -110,18 +112,13 @@ async function tryStart(
 }
 
 /**
- * What only people look at (`inspect`, `ps`) is written while the monitor is at work: the launch does not wait for it. A
- * power cut may lose it; every start writes it anew.
+ * config.json, which only people look at (`inspect`), is written while the monitor is at work: the launch does not wait for
+ * it. A power cut may lose it; every start writes it anew.
  */
-function describeStart(
-  core: Core,
-  id: string,
-  { launchable, network }: { launchable: Launchable; network: NetworkPlan },
-): Promise<void> {
+function describeStart(core: Core, id: string, launchable: Launchable): Promise<void> {
   return new Promise((resolve, reject) => {
     setImmediate(() => {
       try {
-        writeSettings(core.paths, id, network.settings);
         writeJson(core.paths.config(id), launchable.spec, { durable: false });
         resolve();
       } catch (error) {
