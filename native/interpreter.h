@@ -9,9 +9,16 @@
 
 #define TR_PATH_MAX 4096
 #define TR_JOINS_MAX 8
+#define TR_SOURCES_MAX 64
 
 /* A namespace opened by the monitor before the clone, for the op `joinNamespace` with this index. */
 struct tr_join {
+    int op_index;
+    int fd;
+};
+
+/* A bind's source, cloned before its mount became private: see mount.c. */
+struct tr_source {
     int op_index;
     int fd;
 };
@@ -39,6 +46,8 @@ struct tr_run {
     int disarmed;
     int finished;
     unsigned received; /* tr_await tags, a bit each */
+    struct tr_source sources[TR_SOURCES_MAX];
+    int source_count;
     const struct tr_join *joins;
     int join_count;
 };
@@ -89,6 +98,7 @@ int tr_set_attributes(int mount, const char *path, uint64_t flags, int recursive
 int tr_op_root_propagation(const struct tr_op_rootPropagation *op);
 int tr_op_mount_run(struct tr_run *run, const struct tr_op_mount *op);
 int tr_op_bind_run(struct tr_run *run, const struct tr_op_bind *op);
+int tr_op_overlay_run(struct tr_run *run, const struct tr_op_overlay *op);
 int tr_op_bind_root(struct tr_run *run, const struct tr_op_bindRoot *op);
 int tr_op_pivot_root(struct tr_run *run);
 
@@ -96,7 +106,6 @@ int tr_op_pivot_root(struct tr_run *run);
 long tr_fs_option(int fs, const char *option);
 int tr_overlay_open(char *const *lower, const char *upper, const char *work, char *const *options);
 int tr_overlay_classic(const struct tr_op_overlay *op);
-int tr_op_overlay_run(struct tr_run *run, const struct tr_op_overlay *op);
 
 /* protect.c */
 void tr_remember_null(struct tr_run *run, int fd);

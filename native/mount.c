@@ -210,6 +210,29 @@ static int bind_new(struct tr_run *run, const struct tr_op_bind *op, int mount, 
     return (int)result;
 }
 
+/*
+ * Clones what shall exchange mounts with the host, while it can: where the source is on the mount that the root is made in, that is about
+ * to lose its peers, and a clone keeps them.
+ */
+static int take_sources(struct tr_run *run) {
+    const struct tr_ops *list = &run->plan->phase[TR_CHILD];
+    for (size_t index = (size_t)run->op_index + 1; index < list->count; index++) {
+        const struct tr_op *op = &list->ops[index];
+        if (op->code != TR_OP_bind || (op->bind.propagation & (MS_SHARED | MS_SLAVE)) == 0) continue;
+        if (run->source_count == TR_SOURCES_MAX) return -E2BIG;
+        long fd = sys_open_tree(AT_FDCWD, op->bind.source, TR_OPEN_TREE_CLONE | (op->bind.recursive ? TR_AT_RECURSIVE : 0));
+        /* If it is missing, the op itself says so. */
+        if (fd >= 0) run->sources[run->source_count++] = (struct tr_source){(int)index, (int)fd};
+    }
+    return 0;
+}
+
+static int taken_source(const struct tr_run *run) {
+    for (int at = 0; at < run->source_count; at++)
+        if (run->sources[at].op_index == run->op_index) return run->sources[at].fd;
+    return -1;
+}
+
 int tr_op_bind_run(struct tr_run *run, const struct tr_op_bind *op) {
     struct tr_statx status;
     if (run->root < 0) return -EINVAL;
@@ -220,7 +243,8 @@ int tr_op_bind_run(struct tr_run *run, const struct tr_op_bind *op) {
     int target = result < 0 ? (int)result : make_target(run, op->target, make, NULL);
     if (target >= 0) {
         unsigned recursive = op->recursive ? TR_AT_RECURSIVE : 0;
-        long mount = sys_open_tree((int)source, "", TR_OPEN_TREE_CLONE | TR_AT_EMPTY_PATH | recursive);
+        long mount = taken_source(run);
+        if (mount < 0) mount = sys_open_tree((int)source, "", TR_OPEN_TREE_CLONE | TR_AT_EMPTY_PATH | recursive);
         result = mount == -ENOSYS ? -ENOSYS : mount < 0 ? mount : bind_new(run, op, (int)mount, target);
         /* Also where mount_setattr is missing (before 5.12). */
         if (result == -ENOSYS) result = bind_classic(run, op, target);
@@ -231,11 +255,56 @@ int tr_op_bind_run(struct tr_run *run, const struct tr_op_bind *op) {
     return target < 0 ? target : (int)result;
 }
 
+/*
+ * Makes the mount that a directory is in private, so that what is mounted there is seen by nobody else, and as pivot_root wants it.
+ * By "..", because a part of the path may be a link to another mount.
+ */
+static int detach_parent(struct tr_run *run, int directory) {
+    int at = take_sources(run);
+    if (at >= 0) at = (int)sys_fcntl(directory, F_DUPFD_CLOEXEC, 3);
+    while (at >= 0) {
+        /* EINVAL: not the root of its mount. */
+        int result = set_propagation(at, MS_PRIVATE);
+        int above = result == -EINVAL ? (int)sys_openat(at, "..", O_PATH | O_DIRECTORY, 0) : result;
+        sys_close(at);
+        if (result != -EINVAL) return result;
+        at = above;
+    }
+    return at;
+}
+
+int tr_op_overlay_run(struct tr_run *run, const struct tr_op_overlay *op) {
+    if (op->lower[0] == NULL) return -EINVAL;
+    long root = sys_openat(AT_FDCWD, op->target, O_PATH | O_DIRECTORY, 0);
+    if (root < 0) return (int)root;
+    long result = detach_parent(run, (int)root);
+    if (result < 0) {
+        sys_close((int)root);
+        return (int)result;
+    }
+    long mount = tr_overlay_open(op->lower, op->upper, op->work, op->options);
+    result = mount < 0 ? tr_overlay_classic(op) : sys_move_mount((int)mount, (int)root);
+    sys_close((int)root);
+    if (result < 0) {
+        if (mount >= 0) sys_close((int)mount);
+        /* A kernel that knows lowerdir+ has told more exactly what was wrong. */
+        return mount < 0 && mount != -ENOSYS && mount != -EINVAL ? (int)mount : (int)result;
+    }
+    if (mount < 0) mount = sys_openat(AT_FDCWD, op->target, O_PATH | O_DIRECTORY, 0);
+    if (mount < 0) return (int)mount;
+    run->root = (int)mount;
+    return 0;
+}
+
 int tr_op_bind_root(struct tr_run *run, const struct tr_op_bindRoot *op) {
-    /* Bound onto itself: pivot_root wants a mount point. */
-    long result = sys_mount(op->source, op->source, NULL, MS_BIND | MS_REC, NULL);
-    if (result < 0) return (int)result;
     long root = sys_openat(AT_FDCWD, op->source, O_PATH | O_DIRECTORY, 0);
+    if (root < 0) return (int)root;
+    long result = detach_parent(run, (int)root);
+    sys_close((int)root);
+    /* Bound onto itself: pivot_root wants a mount point. */
+    if (result >= 0) result = sys_mount(op->source, op->source, NULL, MS_BIND | MS_REC, NULL);
+    if (result < 0) return (int)result;
+    root = sys_openat(AT_FDCWD, op->source, O_PATH | O_DIRECTORY, 0);
     if (root < 0) return (int)root;
     run->root = (int)root;
     return 0;
@@ -254,9 +323,14 @@ static void take_host_null(struct tr_run *run) {
 int tr_op_pivot_root(struct tr_run *run) {
     if (run->root < 0) return -EINVAL;
     take_host_null(run);
+    long old_root = sys_openat(AT_FDCWD, "/", O_PATH | O_DIRECTORY, 0);
+    if (old_root < 0) return (int)old_root;
     long result = sys_fchdir(run->root);
     /* Old and new root may be the same directory: the old one then lies on top and is taken off again. No directory of the image is needed for it. */
     if (result >= 0) result = sys_pivot_root(".", ".");
+    /* "." is still the new root for some calls and the old one on top of it for others. */
+    if (result >= 0) result = sys_fchdir((int)old_root);
+    sys_close((int)old_root);
     /* Or the unmount below would reach the host through shared mounts. */
     if (result >= 0) result = sys_mount(NULL, ".", NULL, MS_SLAVE | MS_REC, NULL);
     if (result >= 0) result = sys_umount(".", MNT_DETACH);

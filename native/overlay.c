@@ -134,21 +134,3 @@ int tr_overlay_classic(const struct tr_op_overlay *op) {
     while (text.fd_count > 0) sys_close(text.fds[--text.fd_count]);
     return (int)result;
 }
-
-int tr_op_overlay_run(struct tr_run *run, const struct tr_op_overlay *op) {
-    if (op->lower[0] == NULL) return -EINVAL;
-    long root = sys_openat(AT_FDCWD, op->target, O_PATH | O_DIRECTORY, 0);
-    if (root < 0) return (int)root;
-    long mount = tr_overlay_open(op->lower, op->upper, op->work, op->options);
-    long result = mount < 0 ? tr_overlay_classic(op) : sys_move_mount((int)mount, (int)root);
-    sys_close((int)root);
-    if (result < 0) {
-        if (mount >= 0) sys_close((int)mount);
-        /* A kernel that knows lowerdir+ has told more exactly what was wrong. */
-        return mount < 0 && mount != -ENOSYS && mount != -EINVAL ? (int)mount : (int)result;
-    }
-    if (mount < 0) mount = sys_openat(AT_FDCWD, op->target, O_PATH | O_DIRECTORY, 0);
-    if (mount < 0) return (int)mount;
-    run->root = (int)mount;
-    return 0;
-}

@@ -158,7 +158,10 @@ export type Op = Common &
     /** Asks the monitor to write uid_map/gid_map (user namespace); answered by `await mapped`. */
     | { readonly op: 'mapIds'; readonly uidMap: string; readonly gidMap: string }
     // ---- file systems ----
-    /** Propagation of the whole old tree, first thing in the new mount namespace. */
+    /**
+     * Propagation of `/`: of the host's tree as the first thing in the new mount namespace, of the container's root after the pivot.
+     * The mount that the root is made in becomes private in any case, so `shared` lets out only what is mounted in shared binds.
+     */
     | { readonly op: 'rootPropagation'; readonly propagation: Propagation }
     | {
         readonly op: 'overlay';

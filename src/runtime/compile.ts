@@ -4,6 +4,7 @@ import { DEFAULT_NETWORK_SYSCTLS } from './defaults.ts';
 import { DEFAULT_DEVICES } from './devices.ts';
 import { type CgroupView, mountOps } from './mounts.ts';
 import { processOps } from './process.ts';
+import { type OverlayInput, propagationOps, rootOps } from './root.ts';
 import { sysctlPath } from './sysctl.ts';
 import { validate } from './validate.ts';
 
@@ -31,13 +32,7 @@ export interface CompileInput {
   /** Absent: no log although there may be a path. */
   readonly log?: { readonly maxBytes: number; readonly maxFiles: number };
   /** Absent: `root.path` itself is the root (`--rootfs`, OCI bundles). */
-  readonly overlay?: {
-    /** Top layer first. */
-    readonly lower: readonly string[];
-    readonly upper: string;
-    readonly work: string;
-    readonly options?: readonly string[];
-  };
+  readonly overlay?: OverlayInput;
   readonly cgroup: CgroupOps;
   readonly network: NetworkOps;
   /** From `seccompProgramFor()`; absent: unconfined. */
@@ -113,7 +108,7 @@ function childOps(spec: Spec, input: CompileInput): Op[] {
     ...unshareOps(spec.linux),
     ...userNamespaceOps(spec.linux),
     ...scoreOps(spec),
-    ...rootOps(spec, input),
+    ...rootOps(spec, input.overlay),
     ...mounts,
     ...deviceOps(spec),
     // As late as the old root allows: the monitor wires the network up while the child mounts.
@@ -122,6 +117,7 @@ function childOps(spec: Spec, input: CompileInput): Op[] {
       : [{ op: 'await', what: 'wait for the network', tag: 'connected' } satisfies Op]),
     ...input.network.child,
     { op: 'pivotRoot', what: 'make the image the root' },
+    ...propagationOps(spec.linux),
     // After pivot_root, where a symbolic link in the image cannot lead out of it any more (CVE-2025-52565).
     ...consoleOps(spec),
     // Before the root becomes read-only; entered for good in `processOps`, when what has to be masked is.
@@ -185,30 +181,6 @@ function scoreOps(spec: Spec): Op[] {
       path: '/proc/self/oom_score_adj',
       text: String(score),
     },
-  ];
-}
-
-function rootOps(spec: Spec, input: CompileInput): Op[] {
-  const { path } = spec.root;
-  const { overlay } = input;
-  return [
-    // A slave by default, as runc: what the host unmounts is not kept busy by us, and nothing of ours gets out.
-    {
-      op: 'rootPropagation',
-      what: 'detach the mounts from the host',
-      propagation: spec.linux.rootfsPropagation === 'rprivate' ? 'rprivate' : 'rslave',
-    },
-    overlay === undefined
-      ? { op: 'bindRoot', what: `use "${path}" as the root`, source: path }
-      : {
-          op: 'overlay',
-          what: 'mount the image',
-          lower: overlay.lower,
-          upper: overlay.upper,
-          work: overlay.work,
-          options: overlay.options ?? [],
-          target: path,
-        },
   ];
 }
 

@@ -109,7 +109,7 @@ export function parseMountOptions(options: readonly string[], destination: strin
   };
 }
 
-function isPropagation(option: string): option is Propagation {
+export function isPropagation(option: string): option is Propagation {
   return PROPAGATIONS.has(option);
 }
 

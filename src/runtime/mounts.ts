@@ -77,16 +77,6 @@ function isParent({ destination }: Mount, others: readonly Mount[]): boolean {
 
 function opOf(mount: Mount, options: ParsedOptions): Op {
   const { destination: target } = mount;
-  if (options.propagation === 'shared' || options.propagation === 'rshared') {
-    // The tree is cut off from the host's peer groups before anything is mounted, so that no mount of ours can leak.
-    throw new TinyrunError(
-      'unsupported',
-      `Cannot mount "${target}" with propagation "${options.propagation}": sharing mounts with the host is not supported`,
-      {
-        hint: 'Use "rslave" to see what the host mounts later',
-      },
-    );
-  }
   const propagation = options.propagation === undefined ? {} : { propagation: options.propagation };
   if (options.bind || mount.type === 'bind') {
     if (mount.source === undefined) {

@@ -398,11 +398,6 @@ describe('compile() mounts', () => {
     ['with ..', { destination: '/a/../b', type: 'tmpfs' }, 'without ".."'],
     ['relative', { destination: 'a', type: 'tmpfs' }, 'must be absolute'],
     [
-      'shared',
-      { destination: '/a', type: 'bind', source: '/s', options: ['rbind', 'rshared'] },
-      'not supported',
-    ],
-    [
       'with id mapping',
       { destination: '/a', type: 'bind', source: '/s', options: ['idmap'] },
       '"idmap" is not supported',
