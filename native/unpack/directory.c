@@ -92,7 +92,8 @@ int directory_make(struct extractor *extractor, const struct place *place, const
         if (errno != EEXIST) return fail_errno(failure, errno, "make directory", place->path);
         if (fstatat(place->parent, place->leaf, &st, AT_SYMLINK_NOFOLLOW) < 0) return fail_errno(failure, errno, "stat", place->path);
         if (S_ISDIR(st.st_mode)) return merge(extractor, place, entry, failure);
-        opaque = is_whiteout(&st) && extractor->has_whiteouts;
+        /* What was here hid the directory of the layers below: so must this. */
+        opaque = true;
         if (replace_existing(extractor, place, failure) < 0) return -1;
     }
     bool foreign = entry->uid != extractor->uid || entry->gid != extractor->gid;

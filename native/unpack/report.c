@@ -58,6 +58,20 @@ static void put(struct line *line, const char *format, ...) {
     if (n > 0 && (size_t)n < sizeof line->text - line->length) line->length += (size_t)n;
 }
 
+/* Those that a caller may want to tell apart; musl and older glibc know no strerrorname_np(). */
+static const char *name_of(int errnum) {
+#define NAMED(name) {name, #name}
+    static const struct {
+        int number;
+        const char *name;
+    } NAMES[] = {NAMED(ENOSPC), NAMED(EDQUOT), NAMED(EIO),    NAMED(EPERM), NAMED(EACCES), NAMED(ENOENT), NAMED(ENOMEM),
+                 NAMED(EROFS),  NAMED(EINVAL), NAMED(ENOSYS), NAMED(EMFILE), NAMED(ENFILE), NAMED(EMLINK), NAMED(EOPNOTSUPP),
+                 NAMED(ENAMETOOLONG), NAMED(ENOTDIR), NAMED(ELOOP), NAMED(EFBIG), NAMED(EBUSY), NAMED(ENODEV)};
+    for (size_t i = 0; i < sizeof NAMES / sizeof *NAMES; i++)
+        if (NAMES[i].number == errnum) return NAMES[i].name;
+    return NULL;
+}
+
 /* Names in an archive are bytes: what is not plain ASCII is shown as \xNN, so that the line is valid JSON whatever comes. */
 static void put_string(struct line *line, const char *key, const char *text) {
     put(line, ",\"%s\":\"", key);
@@ -94,7 +108,7 @@ void report_failure(const struct failure *failure) {
     static struct line line;
     put(&line, "{\"ok\":false,\"kind\":\"%s\"", KIND[failure->kind]);
     put_string(&line, "message", failure->message);
-    const char *name = failure->errnum == 0 ? NULL : strerrorname_np(failure->errnum);
+    const char *name = name_of(failure->errnum);
     if (name != NULL) put_string(&line, "errno", name);
     if (failure->path[0] != 0) put_string(&line, "path", failure->path);
     flush(&line);

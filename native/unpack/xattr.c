@@ -42,7 +42,8 @@ int xattr_set(struct extractor *extractor, int fd, const char *path, const struc
         return 0;
     }
     int error = errno;
-    bool archive = error == EINVAL || error == ERANGE || error == E2BIG || (error == ENOSPC && !disk_is_full(extractor));
+    /* EACCES: a default ACL for what is no directory. */
+    bool archive = error == EINVAL || error == EACCES || error == ERANGE || error == E2BIG || (error == ENOSPC && !disk_is_full(extractor));
     if (!archive) return fail_errno(failure, error, "set an extended attribute of", path);
     return fail(failure, FAIL_TAR, "extended attribute \"%.100s\" of \"%.600s\": %s", xattr->name, path,
                 error == ENOSPC ? "too large for the file system" : strerror(error));

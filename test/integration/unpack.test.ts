@@ -237,9 +237,10 @@ describe('unpackLayer() layer rules', () => {
     expect(tree.get('d')).toBe('directory 0700 2:0 0 2');
     expect(tree.has('d/x')).toBe(true);
     expect(tree.get('was-directory')).toMatch(/^file 0644 0:0 10 77 /);
-    expect(tree.get('was-link')).toBe('directory 0755 0:0 0 7');
+    expect(tree.get('was-link')).toBe('directory 0755 0:0 0 7 {trusted.overlay.opaque=79}');
     expect(tree.has('was-link/x')).toBe(true);
-    expect(tree.get('now-directory')).toBe('directory 0755 0:0 0 8');
+    // The file hid what the layers below have there, and still does.
+    expect(tree.get('now-directory')).toBe('directory 0755 0:0 0 8 {trusted.overlay.opaque=79}');
   });
 
   it('entries through a symlink of the layer land at its target, also where that comes later', async () => {
