@@ -23,6 +23,8 @@ export interface Paths extends Roots {
   readonly ociLayout: string;
   readonly index: string;
   readonly indexLock: string;
+  /** Bytes of no meaning, given up where the disk is full and the index has to be written. */
+  readonly indexReserve: string;
   /** Held shared by whoever relies on blobs or layers that nothing refers to yet (a pull); exclusive by the collector. */
   readonly storeLease: string;
   readonly blobs: string;
@@ -100,6 +102,7 @@ export function pathsOf(roots: Roots): Paths {
     ociLayout: join(root, 'oci-layout'),
     index: join(root, 'index.json'),
     indexLock: join(root, 'index.lock'),
+    indexReserve: join(root, 'index.reserve'),
     storeLease: join(root, 'store.lease'),
     blobs,
     blob: (digest) => join(blobs, hexOf(digest)),

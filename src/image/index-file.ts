@@ -1,6 +1,7 @@
-import { readJson, writeFileAtomic, writeJson } from '../disk/atomic.ts';
+import { rmSync, statSync, writeFileSync } from 'node:fs';
+import { readJson, writeFileAtomic } from '../disk/atomic.ts';
 import type { Paths } from '../disk/paths.ts';
-import { TinyrunError } from '../errors.ts';
+import { errorCode, TinyrunError } from '../errors.ts';
 import { type Digest, isDigest, parseDigest } from '../oci/digest.ts';
 
 /**
@@ -77,14 +78,52 @@ export function readIndex(paths: Paths): StoreIndex {
   return readJson(paths.index, parseIndex) ?? EMPTY;
 }
 
-/** Replaces the index; the caller holds `paths.indexLock`. */
+/**
+ * Replaces the index; the caller holds `paths.indexLock`. One that becomes smaller can be written on a full disk, too: it
+ * takes the space of the reserve, because removing images is how there will be space again.
+ */
 export function writeIndex(paths: Paths, index: StoreIndex): void {
-  writeFileAtomic(paths.ociLayout, '{"imageLayoutVersion":"1.0.0"}\n', { durable: false });
-  writeJson(paths.index, {
+  const text = `${JSON.stringify({
     ...index.rest,
     schemaVersion: 2,
     manifests: index.entries.map(encodeEntry),
-  });
+  })}\n`;
+  const before = sizeOf(paths.index);
+  try {
+    if (sizeOf(paths.ociLayout) === 0)
+      writeFileAtomic(paths.ociLayout, '{"imageLayoutVersion":"1.0.0"}\n', { durable: false });
+    writeFileAtomic(paths.index, text);
+  } catch (error) {
+    const isFull = ['ENOSPC', 'EDQUOT'].includes(errorCode(error) ?? '');
+    if (!isFull || text.length >= before) throw error;
+    rmSync(paths.indexReserve, { force: true });
+    writeFileAtomic(paths.index, text);
+  }
+  keepReserve(paths, text.length);
+}
+
+/** Bytes; never less than the next index will have. */
+const SMALLEST_RESERVE = 32 << 10;
+
+function keepReserve(paths: Paths, indexSize: number): void {
+  const size = Math.max(SMALLEST_RESERVE, 2 * indexSize);
+  if (sizeOf(paths.indexReserve) >= indexSize + SMALLEST_RESERVE / 2) return;
+  try {
+    // Not zeros: there are file systems that store those in no space at all.
+    writeFileSync(
+      paths.indexReserve,
+      Uint8Array.from({ length: size }, () => 256 * Math.random()),
+      { mode: 0o600 },
+    );
+  } catch {
+    // Not now; the next one to write the index tries again.
+    rmSync(paths.indexReserve, { force: true });
+  }
+}
+
+/** Bytes; 0 where it is missing. */
+function sizeOf(path: string): number {
+  return statSync(path, { throwIfNoEntry: false })?.size ?? 0;
 }
 
 /** `docker.io/library/busybox@sha256:…` of an entry that was pulled. */

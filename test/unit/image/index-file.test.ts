@@ -82,7 +82,7 @@ describe('writeIndex()', () => {
 
   it('leaves no temporary file', () => {
     writeIndex(paths, { entries: [], rest: {} });
-    expect(readdirSync(root).sort()).toEqual(['index.json', 'oci-layout']);
+    expect(readdirSync(root).sort()).toEqual(['index.json', 'index.reserve', 'oci-layout']);
   });
 });
 
