@@ -1,5 +1,5 @@
-import { describe } from '../errors.ts';
 import type { Context } from './context.ts';
+import { errorLines } from './error-lines.ts';
 
 /**
  * Does `action` for all operands at the same time and tells the results in order, as {@link forEach}.
@@ -34,9 +34,7 @@ export async function forEach(
     try {
       await action(operand);
     } catch (error) {
-      const hint =
-        error instanceof Error && 'hint' in error && error.hint !== undefined ? `\n${error.hint}` : '';
-      context.stderr.write(`tinyrun: ${describe(error)}${hint}\n`);
+      context.stderr.write(`${errorLines(error, context).join('\n')}\n`);
       code = 1;
     }
   }

@@ -1,9 +1,9 @@
 import { resolve } from 'node:path';
 import type { Engine } from '../engine/index.ts';
-import { describe, errorCode, TinyrunError } from '../errors.ts';
 import type { Call, Command, OptionSpec } from './command.ts';
 import { COMMANDS, GROUPS, loadCommand } from './commands.ts';
 import type { Context } from './context.ts';
+import { errorLines } from './error-lines.ts';
 import { FlagError, type Parsed, parseArguments } from './parse.ts';
 import { openTimer } from './timing.ts';
 
@@ -150,30 +150,13 @@ interface Report {
 function report(context: Context, { error, code, help, usage, debug }: Report): number {
   const lines: string[] = [];
   lines.push(
-    error instanceof FlagError && usage !== undefined ? error.message : `tinyrun: ${sentenceOf(error)}`,
+    ...(error instanceof FlagError && usage !== undefined ? [error.message] : errorLines(error, context)),
   );
-  const hint = hintOf(error, context);
-  if (hint !== undefined) lines.push(hint);
   if (debug === true && error instanceof Error) lines.push(stackOf(error));
   if (usage !== undefined) lines.push('', `Usage:  ${help} ${usage}`);
   if (help !== undefined) lines.push('', `Run '${help} --help' for more information`);
   context.stderr.write(`${lines.join('\n')}\n`);
   return code;
-}
-
-/** An error of Node's file calls in the grammar of all others: `Cannot mkdir "/x": permission denied`. */
-function sentenceOf(error: unknown): string {
-  const text = describe(error);
-  const match = /^E[A-Z0-9]+: (.+?), (\w+)(?: '(.*?)'(?: -> '.*')?)?$/.exec(text);
-  if (match === null) return text;
-  const [, state, call, path] = match;
-  return `Cannot ${call}${path === undefined ? '' : ` "${path}"`}: ${state}`;
-}
-
-function hintOf(error: unknown, context: Context): string | undefined {
-  if (error instanceof TinyrunError && error.hint !== undefined) return error.hint;
-  const denied = ['EACCES', 'EPERM'].includes(errorCode(error) ?? '');
-  return denied && !context.isRoot ? 'tinyrun needs root: run it with sudo' : undefined;
 }
 
 function stackOf(error: Error): string {
