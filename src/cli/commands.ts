@@ -19,11 +19,14 @@ const stop = async (): Promise<Command> => (await import('./commands/stop.ts')).
 const kill = async (): Promise<Command> => (await import('./commands/kill.ts')).kill;
 const rm = async (): Promise<Command> => (await import('./commands/rm.ts')).rm;
 const wait = async (): Promise<Command> => (await import('./commands/wait.ts')).wait;
+const exec = async (): Promise<Command> => (await import('./commands/exec.ts')).exec;
 const attach = async (): Promise<Command> => (await import('./commands/attach.ts')).attach;
 const inspect = async (): Promise<Command> => (await import('./commands/inspect.ts')).inspect;
 const images = async (): Promise<Command> => (await import('./commands/images.ts')).images;
 const rmi = async (): Promise<Command> => (await import('./commands/rmi.ts')).rmi;
 const pull = async (): Promise<Command> => (await import('./commands/pull.ts')).pull;
+const tag = async (): Promise<Command> => (await import('./commands/tag.ts')).tag;
+const history = async (): Promise<Command> => (await import('./commands/history.ts')).history;
 const version = async (): Promise<Command> => (await import('./commands/version.ts')).version;
 const info = async (): Promise<Command> => (await import('./commands/info.ts')).info;
 const reset = async (): Promise<Command> => (await import('./commands/system-reset.ts')).systemReset;
@@ -35,6 +38,7 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
   ps: { summary: 'List containers', load: ps },
   logs: { summary: 'Fetch the logs of a container', load: logs },
   attach: { summary: 'Attach local standard streams to a running container', load: attach },
+  exec: { summary: 'Execute a command in a running container', load: exec },
   stop: { summary: 'Stop one or more running containers', load: stop },
   kill: { summary: 'Kill one or more running containers', load: kill },
   wait: { summary: 'Block until containers stop, then print their exit codes', load: wait },
@@ -43,9 +47,15 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
   pull: { summary: 'Download an image from a registry', load: pull },
   images: { summary: 'List images', load: images },
   rmi: { summary: 'Remove one or more images', load: rmi },
+  tag: { summary: 'Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE', load: tag },
+  history: { summary: 'Show the history of an image', load: history },
   info: { summary: 'Display information about this store and machine', load: info },
   version: { summary: 'Show the version', load: version },
   'system reset': { summary: 'Remove all containers, images and networks of this store', load: reset },
+  'system df': {
+    summary: 'Show disk usage',
+    load: async () => (await import('./commands/system-df.ts')).systemDf,
+  },
   'system info': { summary: 'Display information about this store and machine', load: info },
   'container run': { summary: 'Create and run a new container from an image', load: run },
   'container create': { summary: 'Create a new container', load: create },
@@ -55,6 +65,7 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
   'container ps': { load: ps },
   'container logs': { summary: 'Fetch the logs of a container', load: logs },
   'container attach': { summary: 'Attach local standard streams to a running container', load: attach },
+  'container exec': { summary: 'Execute a command in a running container', load: exec },
   'container stop': { summary: 'Stop one or more running containers', load: stop },
   'container kill': { summary: 'Kill one or more running containers', load: kill },
   'container wait': { summary: 'Block until containers stop, then print their exit codes', load: wait },
@@ -69,6 +80,12 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
   'image pull': { summary: 'Download an image from a registry', load: pull },
   'image rm': { summary: 'Remove one or more images', load: rmi },
   'image remove': { load: rmi },
+  'image tag': { summary: 'Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE', load: tag },
+  'image history': { summary: 'Show the history of an image', load: history },
+  'image prune': {
+    summary: 'Remove unused images',
+    load: async () => (await import('./commands/image-prune.ts')).imagePrune,
+  },
   'image inspect': {
     summary: 'Display detailed information on one or more images',
     load: async () => (await import('./commands/inspect.ts')).inspectImage,

@@ -15,14 +15,49 @@ export async function removeImage(
   how: { readonly force?: boolean } = {},
 ): Promise<RemovedImage> {
   const store = await core.store();
-  const lockIsHeld = await core.lockIsHeld();
   return store.remove(text, {
     ...(how.force === undefined ? {} : { force: how.force }),
-    inUse: () =>
-      listNow(core, lockIsHeld).map(({ id, status, record }) => ({
-        id,
-        running: status === 'running',
-        image: record.image.id,
-      })),
+    inUse: await usesOf(core),
   });
+}
+
+export interface PruneHow {
+  /** Images with a tag, too, as long as no container was made from them. */
+  readonly all?: boolean;
+  /** Which of those; default: all of them. */
+  readonly matches?: (image: StoredImage) => boolean;
+}
+
+export interface Pruned extends RemovedImage {
+  /** Bytes of blobs and layers that are no longer there. */
+  readonly reclaimed: number;
+}
+
+/** `image prune`: images that nothing names, or nothing uses. */
+export async function pruneImages(core: Core, how: PruneHow = {}): Promise<Pruned> {
+  const { storeSizes, totalSize } = await import('../image/prune.ts');
+  const store = await core.store();
+  const before = totalSize(storeSizes(core.paths));
+  const removed = await store.prune(
+    (image) => {
+      const isDangling = image.references.every((name) => name.includes('@'));
+      return (isDangling || how.all === true) && (how.matches?.(image) ?? true);
+    },
+    await usesOf(core),
+  );
+  const after = totalSize(storeSizes(core.paths));
+  return { ...removed, reclaimed: Math.max(0, before - after) };
+}
+
+/** The containers with the images they were made from, as they are whenever it is called. */
+async function usesOf(
+  core: Core,
+): Promise<() => { id: string; running: boolean; image: StoredImage['id'] }[]> {
+  const lockIsHeld = await core.lockIsHeld();
+  return () =>
+    listNow(core, lockIsHeld).map(({ id, status, record }) => ({
+      id,
+      running: status === 'running',
+      image: record.image.id,
+    }));
 }

@@ -11,6 +11,10 @@ import { type ContainerRequest, completeOptions } from './container-options.ts';
 import type { Container } from './containers.ts';
 import type { Core, EngineOptions } from './core.ts';
 import type { Created, CreateHow } from './create.ts';
+import type { DiskUsage } from './disk-usage.ts';
+import type { ExecHow, ExecRequest, ExecSession } from './exec.ts';
+import type { HistoryStep } from './history.ts';
+import type { Pruned, PruneHow } from './images.ts';
 import type { Inspection } from './inspect.ts';
 import type { ContainerSummary } from './list.ts';
 import type { LogEntry, LogsHow } from './logs.ts';
@@ -30,6 +34,10 @@ export type { ContainerRequest } from './container-options.ts';
 export type { Container, ContainerRecord, StateRecord, Status } from './containers.ts';
 export type { EngineOptions } from './core.ts';
 export type { Created, CreateHow, PullPolicy } from './create.ts';
+export type { DiskUsage, Usage } from './disk-usage.ts';
+export type { ExecHow, ExecRequest, ExecSession } from './exec.ts';
+export type { HistoryStep } from './history.ts';
+export type { Pruned, PruneHow } from './images.ts';
 export type { Inspection } from './inspect.ts';
 export type { ContainerSummary } from './list.ts';
 export type { LogEntry, LogsHow } from './logs.ts';
@@ -55,6 +63,7 @@ export interface Engine {
   /** All containers, newest first. */
   list(): Promise<ContainerSummary[]>;
   find(container: string): Promise<Container>;
+  exec(container: string, request: ExecRequest, how: ExecHow): Promise<ExecSession>;
   attach(container: string): Promise<{ container: Container; session: Session }>;
   stop(container: string, how?: StopHow): Promise<void>;
   /** @param signal name or number; default SIGKILL */
@@ -71,6 +80,13 @@ export interface Engine {
   images(): Promise<StoredImage[]>;
   inspectImage(image: string): Promise<Inspection | undefined>;
   removeImage(image: string, how?: { readonly force?: boolean }): Promise<RemovedImage>;
+  /** Gives an image another name. */
+  tagImage(image: string, name: string): Promise<void>;
+  /** How an image was made, the newest step first. */
+  history(image: string): Promise<HistoryStep[]>;
+  /** Removes images that nothing names or, with `all`, that nothing uses. */
+  pruneImages(how?: PruneHow): Promise<Pruned>;
+  diskUsage(): Promise<DiskUsage>;
   pull(image: string, how?: PullHow): Promise<Pulled>;
   /** Clears away what killed monitors and commands left; `quick`: only what needs no look at every container. */
   recover(how?: { readonly quick?: boolean }): Promise<void>;
@@ -96,6 +112,7 @@ export function openEngine(options: EngineOptions = {}): Engine {
     list: async () => (await import('./list.ts')).summarize(core),
     find: async (text) => (await import('./query.ts')).findContainer(core, text),
     attach: async (text) => (await import('./attach.ts')).attachContainer(core, text),
+    exec: async (text, request, how) => (await import('./exec.ts')).execInContainer(core, text, request, how),
     stop: async (text, how) => (await import('./stop.ts')).stopContainer(core, text, how),
     kill: async (text, signal) => (await import('./stop.ts')).killContainer(core, text, signal),
     remove: async (text, how) => (await import('./remove.ts')).removeContainer(core, text, how),
@@ -105,6 +122,10 @@ export function openEngine(options: EngineOptions = {}): Engine {
     images: async () => (await import('./images.ts')).listImages(core),
     inspectImage: async (text) => (await import('./inspect.ts')).inspectImage(core, text),
     removeImage: async (text, how) => (await import('./images.ts')).removeImage(core, text, how),
+    tagImage: async (text, name) => (await core.store()).tag(text, name),
+    history: async (text) => (await import('./history.ts')).imageHistory(core, text),
+    pruneImages: async (how) => (await import('./images.ts')).pruneImages(core, how),
+    diskUsage: async () => (await import('./disk-usage.ts')).diskUsage(core),
     pull: async (text, how) => (await import('./pull.ts')).pullImage(core, text, how),
     recover: async (how) => (await import('./recover.ts')).recoverAll(core, how),
     cgroupVersion: async () =>

@@ -44,7 +44,7 @@ export function planRemoval(entries: readonly IndexEntry[], request: RemovalRequ
   const before = referencesOf(entries, key.id);
   if (name === undefined) {
     refuseDeletion(key.id, { force, uses, references: single(before) ? [] : before });
-    return summary(entries, withoutImage(entries, key.id, uses));
+    return removedBetween(entries, withoutImage(entries, key.id, uses));
   }
   const user = uses.find((use) => use.image === key.id);
   if (!force && single(before) && user !== undefined) {
@@ -54,7 +54,7 @@ export function planRemoval(entries: readonly IndexEntry[], request: RemovalRequ
         `container ${user.id.slice(0, 12)} is using its referenced image ${shortId(key.id)}`,
     );
   }
-  return summary(entries, withoutNames(entries, namesThatGo(entries, request.key.id, name), uses));
+  return removedBetween(entries, withoutNames(entries, namesThatGo(entries, request.key.id, name), uses));
 }
 
 /** The references that Docker would list for an image: its tags, and a digest for each repository it was pulled from. */
@@ -188,7 +188,7 @@ function namedElsewhere(entries: readonly IndexEntry[], id: Digest): boolean {
 }
 
 /** What is in the first entries and not in the second: references in Docker's order (tags, then digests), images. */
-function summary(before: readonly IndexEntry[], after: readonly IndexEntry[]): Removal {
+export function removedBetween(before: readonly IndexEntry[], after: readonly IndexEntry[]): Removal {
   const ids = (entries: readonly IndexEntry[]): Digest[] =>
     entries.flatMap((entry) => (entry.isRemoved ? [] : (entry.images ?? []).map((image) => image.id)));
   const names = (entries: readonly IndexEntry[]): string[] => [

@@ -54,6 +54,11 @@ export interface Store {
    * @throws TinyrunError `not_found`, `conflict` with Docker's texts
    */
   remove(text: string, options: RemoveOptions): Promise<RemovedImage>;
+  /**
+   * Removes the images that `choose` picks, with all their names; those that a container was made from stay.
+   * @param choose called under the lock of the index
+   */
+  prune(choose: (image: StoredImage) => boolean, inUse: RemoveOptions['inUse']): Promise<RemovedImage>;
   /** Deletes the blobs and layers that neither an image nor a container needs; false where a pull is running. */
   collect(inUse: () => readonly ContainerUse[]): Promise<boolean>;
   /** Clears away what killed commands left half-made. Cheap; pull() calls it. */
@@ -176,6 +181,27 @@ class LayoutStore implements Store {
       return { entries: plan.entries, result: { untagged: plan.untagged, deleted } };
     });
     if (removed.deleted.length > 0) await this.collect(options.inUse);
+    return removed;
+  }
+
+  async prune(choose: (image: StoredImage) => boolean, inUse: RemoveOptions['inUse']): Promise<RemovedImage> {
+    const [{ removedBetween }, { layersThatGo }, { withoutImages }] = await Promise.all([
+      import('./removal.ts'),
+      import('./collect.ts'),
+      import('./prune.ts'),
+    ]);
+    const removed = await this.#update((index) => {
+      const before = this.#resolved(index);
+      const uses = inUse();
+      const used = new Set<Digest>(uses.map(({ image }) => image));
+      const gone = this.list().filter((image) => !used.has(image.id) && choose(image));
+      const entries = withoutImages(before, new Set(gone.map(({ id }) => id)));
+      if (entries === before) return { entries: index.entries, result: { untagged: [], deleted: [] } };
+      const plan = removedBetween(before, entries);
+      const deleted = layersThatGo(this.paths, { ...plan, uses });
+      return { entries, result: { untagged: plan.untagged, deleted } };
+    });
+    if (removed.deleted.length > 0) await this.collect(inUse);
     return removed;
   }
 

@@ -1,6 +1,7 @@
 import type { Command } from '../command.ts';
 import { CONTAINER_COLUMNS, containerColumns } from '../container-columns.ts';
 import { containerFilter } from '../container-filter.ts';
+import { filterPair } from '../filter-pair.ts';
 import { formatRows } from '../format.ts';
 
 export const ps: Command = {
@@ -44,9 +45,3 @@ export const ps: Command = {
     return 0;
   },
 };
-
-function filterPair(text: string): [key: string, value: string] {
-  const equals = text.indexOf('=');
-  if (equals < 0) throw new Error('invalid filter: expected KEY=VALUE');
-  return [text.slice(0, equals).toLowerCase().trim(), text.slice(equals + 1).trim()];
-}

@@ -1,0 +1,91 @@
+import { lstat, readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { errorCode } from '../errors.ts';
+import { storeSizes, totalSize } from '../image/prune.ts';
+import type { StoredImage } from '../image/stored-image.ts';
+import type { Core } from './core.ts';
+import { listContainers } from './query.ts';
+
+/** What one kind of thing takes of the disk. */
+export interface Usage {
+  readonly count: number;
+  /** In use: images with a container, containers that run. */
+  readonly active: number;
+  /** Bytes. */
+  readonly size: number;
+  /** Bytes that go with what is not in use. */
+  readonly reclaimable: number;
+}
+
+export interface DiskUsage {
+  /** Compressed blobs and unpacked layers, each once however many images have it. */
+  readonly images: Usage;
+  /** What containers wrote, and their logs. */
+  readonly containers: Usage;
+}
+
+/** `system df`. Walks the containers' own files; images are summed from what is known of them. */
+export async function diskUsage(core: Core): Promise<DiskUsage> {
+  const store = await core.store();
+  const containers = await listContainers(core);
+  const sizes = await Promise.all(containers.map(({ id }) => treeSize(core.paths.container(id))));
+  const idle = sizes.filter((_, at) => containers[at]?.status !== 'running');
+  const images = store.list();
+  const used = new Set(containers.map(({ record }) => record.image.id));
+  const active = images.filter(({ id }) => used.has(id));
+  const all = storeSizes(core.paths);
+  const total = totalSize(all);
+  return {
+    images: {
+      count: images.length,
+      active: active.length,
+      size: total,
+      reclaimable: Math.max(0, total - sizeOf(active, all)),
+    },
+    containers: {
+      count: containers.length,
+      active: containers.length - idle.length,
+      size: sum(sizes),
+      reclaimable: sum(idle),
+    },
+  };
+}
+
+/** Bytes of the blobs and layers of some images, each once. */
+function sizeOf(images: readonly StoredImage[], { blobs, layers }: ReturnType<typeof storeSizes>): number {
+  const named = new Set(
+    images.flatMap(({ id, manifestDigest, targetDigest, manifest }) => [
+      id,
+      manifestDigest,
+      targetDigest,
+      ...manifest.layers.map(({ digest }) => digest),
+    ]),
+  );
+  const diffIds = new Set(images.flatMap(({ config }) => config.rootfs.diff_ids));
+  return (
+    sum([...named].map((digest) => blobs.get(digest) ?? 0)) +
+    sum([...diffIds].map((diffId) => layers.get(diffId) ?? 0))
+  );
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, one) => total + one, 0);
+}
+
+/** Bytes of the regular files below a directory; what vanishes meanwhile counts as nothing. */
+async function treeSize(directory: string): Promise<number> {
+  let total = 0;
+  const pending = [directory];
+  for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
+    try {
+      for (const entry of await readdir(next, { withFileTypes: true })) {
+        const path = join(next, entry.name);
+        if (entry.isDirectory()) pending.push(path);
+        else if (entry.isFile()) total += (await lstat(path)).size;
+      }
+    } catch (error) {
+      if (!['ENOENT', 'ENOTDIR'].includes(errorCode(error) ?? '')) throw error;
+    }
+  }
+  return total;
+}
