@@ -145,6 +145,8 @@ static void release(void) {
 
 static void clean_up(void) {
     struct tr_failure ignored;
+    /* The file systems are unmounted here. */
+    if (context.mount_namespace >= 0) close(context.mount_namespace);
     tr_run_phase(&plan, TR_CLEANUP, &context, &ignored);
     close(TR_FD_LOCK);
 }
@@ -175,12 +177,23 @@ static void kill_the_rest(void) {
     if ((plan.namespaces & CLONE_NEWPID) == 0 && plan.kill_path != NULL) tr_kill_cgroup(plan.kill_path, KILL_PATIENCE_MS);
 }
 
+/* `exec --with-client`: it has no purpose without whoever asked for it. With the group, which is all that it began in its session's foreground. */
+static void end_with_client(void) {
+    if (!plan.with_client || tr_launcher_listens()) return;
+    plan.with_client = 0;
+    kill(-context.child, SIGKILL);
+    kill(context.child, SIGKILL);
+}
+
 static void supervise(void) {
     bool drained;
     tr_timer_add(&idle_timer);
     tr_timer_add(&exit_timer);
     idle_timer.at = tr_now() + IDLE_MS;
-    while (!state.exited) turn();
+    while (!state.exited) {
+        end_with_client();
+        turn();
+    }
     kill_the_rest();
     tr_stdio_exited();
     drained = drain(tr_now_fresh() + EXIT_PATIENCE_MS);

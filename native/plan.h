@@ -203,6 +203,7 @@ _Static_assert(sizeof(struct tr_op) == 64, "encode.ts writes ops of 64 bytes");
 #define TR_MONITOR_TTY 1u
 #define TR_MONITOR_OPEN_STDIN 2u
 #define TR_MONITOR_STDIN_ONCE 4u
+#define TR_MONITOR_WITH_CLIENT 8u
 
 /* The first bytes of a plan, exactly as encode.ts writes them. */
 struct tr_header {
@@ -228,7 +229,7 @@ struct tr_plan {
     const char *oom_path;         /* NULL: unknown */
     const char *kill_path;        /* NULL: none */
     const char *cgroup_directory; /* NULL: born in the monitor's cgroup */
-    int tty, open_stdin, stdin_once;
+    int tty, open_stdin, stdin_once, with_client;
     uint64_t namespaces;
     struct tr_ops {
         const struct tr_op *ops;
@@ -265,9 +266,14 @@ struct tr_context {
     int pidfd;
     pid_t child;
     int console_master; /* -1 without a `console` op */
+    /*
+     * Keeps the container's mounts beyond its death; -1 where it has none of its own. The unmounts, of which the overlay's waits
+     * until the whole file system below it is on the disk, would otherwise come before the kernel tells that the process has ended.
+     */
+    int mount_namespace;
 };
 #define TR_CONTEXT_INIT \
-    { NULL, { -1, -1, -1 }, -1, -1, -1, 0, -1 }
+    { NULL, { -1, -1, -1 }, -1, -1, -1, 0, -1, -1 }
 
 /*
  * Reads and checks a plan from a file descriptor at offset 0. The fd can be closed afterwards.
@@ -284,7 +290,7 @@ int tr_run_phase(const struct tr_plan *plan, int phase, struct tr_context *conte
 
 /*
  * Clones the container's first process, runs `connect` as soon as its pid is known, answers the child's requests, and
- * returns when the program has been executed. Fills pidfd, child and console_master of the context.
+ * returns when the program has been executed. Fills pidfd, child, console_master and mount_namespace of the context.
  * Returns 0; or -1 with *failure filled, the child being dead and reaped. Does not run prepare, release or cleanup.
  * The calling process must be single-threaded; it may have signals blocked, ignored or caught as it likes.
  */

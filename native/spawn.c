@@ -313,12 +313,23 @@ static int connect_child(const struct tr_plan *plan, struct tr_context *context,
     return 0;
 }
 
+/* It may fail: then the container's end is told later. */
+static void hold_mounts(const struct tr_plan *plan, struct tr_context *context) {
+    char path[64] = "/proc/";
+    struct tr_digits digits;
+    if ((plan->namespaces & CLONE_NEWNS) == 0) return;
+    strcat(strcat(path, tr_digits_of(context->child, &digits)), "/ns/mnt");
+    long fd = sys_openat(AT_FDCWD, path, O_RDONLY, 0);
+    if (fd >= 0) context->mount_namespace = (int)fd;
+}
+
 static void bury(struct tr_context *context) {
     sys_kill(context->child, SIGKILL);
     while (sys_wait4(context->child, NULL, 0) == -EINTR) {
     }
     close_one(&context->pidfd);
     close_one(&context->console_master);
+    close_one(&context->mount_namespace);
     context->child = 0;
 }
 
@@ -334,6 +345,7 @@ int tr_spawn(const struct tr_plan *plan, struct tr_context *context, struct tr_f
             result = fail(failure, TR_CLONE, -1, pid);
         } else {
             context->child = (pid_t)pid;
+            hold_mounts(plan, context);
             result = connect_child(plan, context, launch.sync[0], failure);
             if (result == 0) result = converse(plan, context, launch.sync[0], 0, failure);
             if (result < 0) bury(context);
