@@ -37,7 +37,7 @@ export function containerColumns(how: {
   return (container) => {
     const { record } = container;
     const command = JSON.stringify(
-      how.truncate ? ellipsis(record.args.join(' '), COMMAND_WIDTH) : record.args.join(' '),
+      how.truncate ? ellipsis(commandLine(record.args), COMMAND_WIDTH) : commandLine(record.args),
     );
     return {
       ID: how.truncate ? record.id.slice(0, 12) : record.id,
@@ -97,4 +97,9 @@ function platformText(platform: { os: string; architecture: string; variant?: st
 function networkName({ record }: ContainerSummary): string {
   const { mode } = record.options.network;
   return mode.type === 'bridge' ? mode.network : mode.type === 'container' ? '' : mode.type;
+}
+
+/** As Docker shows it: a word with blanks stands in single quotes. */
+function commandLine(args: readonly string[]): string {
+  return args.map((word) => (/\s/.test(word) ? `'${word}'` : word)).join(' ');
 }

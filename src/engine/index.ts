@@ -7,6 +7,7 @@ import type { RemovedImage } from '../image/store.ts';
 import type { StoredImage } from '../image/stored-image.ts';
 import type { Session } from '../native/launch.ts';
 import { useNativeDirectory } from '../native/library.ts';
+import type { LayoutServer, ServeOptions } from '../registry/server.ts';
 import { type ContainerRequest, completeOptions } from './container-options.ts';
 import type { Container } from './containers.ts';
 import type { Core, EngineOptions } from './core.ts';
@@ -30,6 +31,7 @@ export type { StoredImage } from '../image/stored-image.ts';
 export type { ExitRecord, Session } from '../native/launch.ts';
 export type { Digest } from '../oci/digest.ts';
 export type { Platform } from '../oci/image-spec.ts';
+export type { LayoutServer, ServeOptions } from '../registry/server.ts';
 export type { ContainerRequest } from './container-options.ts';
 export type { Container, ContainerRecord, StateRecord, Status } from './containers.ts';
 export type { EngineOptions } from './core.ts';
@@ -136,6 +138,11 @@ export function openEngine(options: EngineOptions = {}): Engine {
 
 async function* logsOf(core: Core, text: string, how: LogsHow | undefined): AsyncGenerator<LogEntry> {
   yield* (await import('./logs.ts')).readLogs(core, text, how);
+}
+
+/** Serves OCI image layouts as a read-only registry, such as for tests or a closed network. Close it when done. */
+export async function serveLayout(options: ServeOptions): Promise<LayoutServer> {
+  return (await import('../registry/server.ts')).serveLayout(options);
 }
 
 function coreOf(options: EngineOptions): Core {
