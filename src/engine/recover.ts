@@ -2,9 +2,14 @@ import { existsSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { writeJson } from '../disk/atomic.ts';
 import { errorCode, TinyrunError } from '../errors.ts';
 import { timestamp } from './clock.ts';
-import { containerIds, endedState, readRecord, readState } from './containers.ts';
+import { containerIds, endedState, readRecord, readState, statusOf } from './containers.ts';
 import type { Core } from './core.ts';
 import { idOfName, namesOf, releaseName } from './names.ts';
+
+/** Between making the run directory and taking the lock a start needs some milliseconds; on a busy machine more. */
+const START_MS = 10_000;
+/** Whoever removes a container does not wait longer for a start that may be dead. */
+const SETTLE_MS = 2000;
 
 /** A container directory without a record that is older than this is not being made any more. */
 const ABANDONED_MS = 10 * 60_000;
@@ -16,7 +21,7 @@ const ABANDONED_MS = 10 * 60_000;
 export async function recoverAll(core: Core, how: { readonly quick?: boolean } = {}): Promise<void> {
   for (const id of runDirectories(core)) await tryRecover(core, id);
   if (how.quick === true) return;
-  for (const id of containerIds(core.paths)) finishRemoval(core, id);
+  for (const id of containerIds(core.paths)) await finishRemoval(core, id);
   const { emptyTrash } = await import('./remove.ts');
   await emptyTrash(core);
 }
@@ -34,7 +39,7 @@ async function tryRecover(core: Core, id: string): Promise<void> {
  * Does for a container what its monitor did not come to do: a monitor holds its lock from before it writes the teardown
  * file until after it has removed it, so a teardown file with a free lock means a dead monitor.
  */
-export async function recoverContainer(core: Core, id: string): Promise<void> {
+export async function recoverContainer(core: Core, id: string, startMs = START_MS): Promise<void> {
   const { paths } = core;
   if (!existsSync(paths.run(id))) {
     recordDeath(core, id);
@@ -45,12 +50,29 @@ export async function recoverContainer(core: Core, id: string): Promise<void> {
   if (existsSync(paths.teardown(id))) {
     const { recover } = await import('../native/launch.ts');
     await recover(paths.teardown(id));
-  } else if (isFresh(paths.run(id), 10_000)) {
+  } else if (isFresh(paths.run(id), startMs)) {
     // A start is under way: its monitor has not locked yet.
     return;
   }
   recordDeath(core, id);
+  (await core.networks()).forget(id);
   rmSync(paths.run(id), { recursive: true, force: true });
+}
+
+/**
+ * Waits until a container is neither starting nor ending: its monitor has made it run, or nobody does anything for it any more.
+ * What a killed command has left of a start is cleared away.
+ */
+export async function settle(core: Core, id: string): Promise<void> {
+  const { paths } = core;
+  if (!existsSync(paths.run(id))) return;
+  const lockIsHeld = await core.lockIsHeld();
+  const { CLEANUP_PATIENCE_MS, until } = await import('./stop.ts');
+  await until(() => {
+    if (lockIsHeld(paths.lock(id))) return statusOf(readState(paths, id), true) === 'running';
+    return existsSync(paths.teardown(id)) || !isFresh(paths.run(id), SETTLE_MS);
+  }, CLEANUP_PATIENCE_MS);
+  await recoverContainer(core, id, SETTLE_MS);
 }
 
 /** Writes down that a container was killed together with its monitor. */
@@ -61,15 +83,20 @@ function recordDeath(core: Core, id: string): void {
 }
 
 /** A removal that was cut short between the name and the directory, or a creation that was. */
-function finishRemoval(core: Core, id: string): void {
+async function finishRemoval(core: Core, id: string): Promise<void> {
   const { paths } = core;
   try {
     const record = readRecord(paths, id);
-    const abandoned =
-      record === undefined
-        ? !isFresh(paths.container(id), ABANDONED_MS)
-        : idOfName(paths, record.name) !== id && !isFresh(paths.container(id), 1000);
-    if (abandoned) discardUnnamed(core, id);
+    if (record === undefined) {
+      if (!isFresh(paths.container(id), ABANDONED_MS)) return discardUnnamed(core, id);
+      // Whoever makes a container holds a lease until its record is written.
+      const { whileUnleased } = await import('../image/lease.ts');
+      whileUnleased(paths, () => {
+        if (readRecord(paths, id) === undefined) discardUnnamed(core, id);
+      });
+    } else if (idOfName(paths, record.name) !== id && !isFresh(paths.container(id), 1000)) {
+      discardUnnamed(core, id);
+    }
   } catch {
     // A damaged record is shown to whoever asks for that container; recovery must not fail every other command.
   }

@@ -22,8 +22,11 @@ export async function removeContainer(
   text: string,
   how: RemoveHow = {},
 ): Promise<{ id: string; finish: () => Promise<void> }> {
-  const container = await findOrDamaged(core, text, how);
-  const id = container?.id ?? resolveId(core.paths, text);
+  const id = resolveId(core.paths, text);
+  const { recoverContainer, settle } = await import('./recover.ts');
+  // A start that is under way would go on in a container that is gone.
+  if ((await findOrDamaged(core, id, how))?.status !== 'running') await settle(core, id);
+  const container = await findOrDamaged(core, id, how);
   if (container?.status === 'running') {
     if (how.force !== true) {
       throw new TinyrunError(
@@ -37,8 +40,9 @@ export async function removeContainer(
   const { killUnread, waitForMonitor } = await import('./stop.ts');
   if (container === undefined) await killUnread(core, id);
   await waitForMonitor(core, id);
-  const { recoverContainer } = await import('./recover.ts');
   if (container !== undefined) await recoverContainer(core, id);
+  // Also of a start that was killed before the one that ended well.
+  (await core.networks()).forget(id);
   for (const name of container === undefined ? namesOf(core.paths, id) : [container.name]) {
     releaseName(core.paths, name, id);
   }

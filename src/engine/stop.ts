@@ -10,7 +10,7 @@ const DEFAULT_TIMEOUT_S = 10;
 /** How long a SIGKILL may take: the kernel has to tear down every process of the container. */
 const KILL_PATIENCE_MS = 10_000;
 /** How long a monitor may take to clean up after the exit: cgroups linger, upper directories are large. */
-const CLEANUP_PATIENCE_MS = 15_000;
+export const CLEANUP_PATIENCE_MS = 15_000;
 
 export interface StopHow {
   /** Seconds until SIGKILL; -1 waits for ever. Default: the container's own, else 10. */

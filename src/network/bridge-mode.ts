@@ -18,11 +18,11 @@ import type { DefaultBridge, ReadyBridge } from './default-bridge.ts';
 import { etcFiles } from './etc.ts';
 import { elementsOf } from './firewall.ts';
 import type { NetworkHost } from './host.ts';
-import { acquire, type Lease, release } from './ipam.ts';
+import { acquire, type Lease, recordPath, release } from './ipam.ts';
 import { addElements, deleteElements } from './nfnetlink.ts';
 import type { NetworkInput, NetworkPlan, NetworkSettings } from './plan.ts';
 import { type Binding, bindPorts, listenOps, portChooser, portMap } from './ports.ts';
-import { recordPath, removeRecord, writeRecord } from './published.ts';
+import { removeRecord, writeRecord } from './published.ts';
 
 /**
  * Order at the end of the container: the elements go out of the firewall, then the lease and its record. The monitor closes the

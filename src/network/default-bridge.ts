@@ -21,7 +21,7 @@ import {
 import { firewallOf, isLoaded, removeTable, rulesetOf, tableName } from './firewall.ts';
 import { forgetForeignRules, letThrough } from './foreign-firewall.ts';
 import type { NetworkHost } from './host.ts';
-import { leases, type Pool, reclaim } from './ipam.ts';
+import { leases, type Pool, reclaim, releaseAll } from './ipam.ts';
 import { addElements } from './nfnetlink.ts';
 import { publishedElements } from './published.ts';
 
@@ -45,6 +45,7 @@ export interface DefaultBridge {
   /** Makes what is missing, and loads the firewall anew in any case, with the published ports of all running containers. */
   repair(): Promise<void>;
   reclaim(): number;
+  forget(id: string): void;
   destroy(): Promise<void>;
 }
 
@@ -103,6 +104,7 @@ export function openDefaultBridge(paths: Paths, host: NetworkHost): DefaultBridg
       const network = read();
       return network === undefined ? 0 : reclaim(poolOf(network));
     },
+    forget: (id) => releaseAll(directory, id),
     destroy: () =>
       locked(async () => {
         removeBridge(host, bridgeName(paths.instance));

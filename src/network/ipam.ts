@@ -7,6 +7,7 @@ import {
   readdirSync,
   readFileSync,
   readlinkSync,
+  rmSync,
   symlinkSync,
   unlinkSync,
   writeFileSync,
@@ -77,6 +78,24 @@ export function release(lease: Lease, id: string): boolean {
   }
 }
 
+/** Gives all addresses of a container back: of starts that were cut short. */
+export function releaseAll(directory: string, id: string): void {
+  for (const [address, holder] of leases(directory)) {
+    if (holder === id) remove(`${directory}/${address}`);
+  }
+}
+
+/** Where the ports are that the holder of a lease has published; no address, so no lease. */
+export function recordPath(leasePath: string): string {
+  return `${leasePath}.ports`;
+}
+
+/** The record first: without its lease nobody would find it. */
+function remove(leasePath: string): void {
+  rmSync(recordPath(leasePath), { force: true });
+  rmSync(leasePath, { force: true });
+}
+
 /** Address → container's id. */
 export function leases(directory: string): Map<string, string> {
   const found = new Map<string, string>();
@@ -97,7 +116,7 @@ export function reclaim(pool: Pool): number {
   for (const [address, id] of leases(pool.directory)) {
     const path = `${pool.directory}/${address}`;
     if (!existsLongEnough(path, pool.now()) || !pool.isStale(id)) continue;
-    release({ address: parseAddress(address) ?? pool.gateway, path }, id);
+    remove(path);
     count += 1;
   }
   return count;

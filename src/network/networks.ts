@@ -24,6 +24,8 @@ export interface Networks {
   repair(): Promise<void>;
   /** Removes leases of containers that are gone. @returns how many */
   reclaim(): number;
+  /** Gives back what starts of a container have leased that were cut short. */
+  forget(id: string): void;
   /** Removes bridge, firewall, leases and records of this instance. */
   destroy(): Promise<void>;
 }
@@ -35,6 +37,7 @@ export function openNetworks(paths: Paths, host: NetworkHost): Networks {
     plan: async (input) => planMode(input, host, bridge),
     repair: () => bridge.repair(),
     reclaim: () => bridge.reclaim(),
+    forget: (id) => bridge.forget(id),
     destroy: () => bridge.destroy(),
   };
 }

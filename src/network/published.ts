@@ -7,14 +7,9 @@ import { errorCode } from '../errors.ts';
 import { addressAt, offsetIn, parseAddress, parsePrefix } from './addresses.ts';
 import type { BridgeNetwork } from './bridge.ts';
 import { elementsOf } from './firewall.ts';
-import { leases, type Pool } from './ipam.ts';
+import { leases, type Pool, recordPath } from './ipam.ts';
 import type { SetElement } from './nfnetlink.ts';
 import type { Binding } from './ports.ts';
-
-/** A record's path; no address, so no lease. */
-export function recordPath(leasePath: string): string {
-  return `${leasePath}.ports`;
-}
 
 export function writeRecord(leasePath: string, bindings: readonly Binding[]): void {
   writeFileSync(recordPath(leasePath), JSON.stringify(bindings), { mode: 0o600 });
