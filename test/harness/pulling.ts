@@ -89,7 +89,7 @@ export function failureLine(outcome: Outcome, code: 1 | 125): string {
   const rest = more.join('\n').replace(/\n?\nRun 'tinyrun [a-z]+ --help' for more information$/, '');
   const isClean = outcome.code === code && /^tinyrun: \S/.test(line) && !rest.includes('\n');
   const isPlain = !/[^\x20-\x7e\n…–“”’]|\bat .*\.(ts|cjs):\d|undefined|\[object/.test(outcome.stderr);
-  if (!isClean || !isPlain || line.length > 700) throw new Error(`not one clear line: ${show(outcome)}`);
+  if (!isClean || !isPlain || line.length > 1020) throw new Error(`not one clear line: ${show(outcome)}`);
   return line.slice('tinyrun: '.length);
 }
 
