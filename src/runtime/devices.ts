@@ -116,7 +116,6 @@ function devicesAt(source: string, target: string, host: DeviceHost): Device[] {
   throw new TinyrunError(
     'invalid',
     `error gathering device information while adding custom device "${source}": ${reason}`,
-    { cause },
   );
 }
 

@@ -167,6 +167,9 @@ describe('run: the process', () => {
     writeFileSync(file, '# comment\nB=2 with blanks\n\nC=\n');
     const { stdout } = await sh(['--env-file', file], 'echo "[$B][$C]"');
     expect(stdout).toBe('[2 with blanks][]\n');
+    const missing = await sh(['--env-file', '/no/such/file'], 'true');
+    expect(missing.code, show(missing)).toBe(125);
+    expect(missing.stderr).toContain('open /no/such/file: no such file or directory');
   });
 
   it('has the short id as its hostname, 12 hex digits', async () => {
