@@ -216,6 +216,8 @@ bool tr_clients_hang_up(void) {
     return any;
 }
 
+bool tr_launcher_listens(void) { return clients[0].watch.fd != 0; }
+
 bool tr_clients_flushed(void) { return frame_length == 0; }
 
 static void check_stalled(void) {

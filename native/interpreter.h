@@ -34,6 +34,8 @@ struct tr_run {
     /* The container's root, O_PATH; -1 before `overlay` or `bindRoot`. */
     int root;
     int pivoted;
+    /* The root is that of a container which runs already (`exec`). */
+    int joined;
     /* A character device 1:3 that no image can have made; `null_detached`: a mount that is attached nowhere yet. */
     int null_source, null_detached;
     /* An empty read-only tmpfs; a procfs of our own. */

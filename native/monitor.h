@@ -97,6 +97,8 @@ void tr_clients_send(const uint8_t *frame, size_t length, bool to_all);
  * whose write fails may throw away what it has not read yet, such as the exit.
  */
 bool tr_clients_hang_up(void);
+/* The process that launched us still listens. */
+bool tr_launcher_listens(void);
 /* No frame is under way. */
 bool tr_clients_flushed(void);
 /* stdin takes bytes again, or not now. */

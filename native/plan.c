@@ -102,6 +102,7 @@ static int check_plan(unsigned char *base, size_t size, struct tr_plan *plan) {
     plan->tty = (header->monitor_flags & TR_MONITOR_TTY) != 0;
     plan->open_stdin = (header->monitor_flags & TR_MONITOR_OPEN_STDIN) != 0;
     plan->stdin_once = (header->monitor_flags & TR_MONITOR_STDIN_ONCE) != 0;
+    plan->with_client = (header->monitor_flags & TR_MONITOR_WITH_CLIENT) != 0;
     plan->namespaces = header->namespaces;
     plan->memory = base;
     plan->size = size;

@@ -22,6 +22,7 @@ int tr_op_join(struct tr_run *run, const struct tr_op_joinNamespace *op) {
         if (result < 0) return (int)result;
         run->root = (int)result;
         run->pivoted = 1;
+        run->joined = 1;
         return 0;
     }
     return -EINVAL;

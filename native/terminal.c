@@ -59,7 +59,8 @@ int tr_op_console_run(struct tr_run *run, const struct tr_op_console *op) {
     long slave = result < 0 ? result : sys_ioctl(master, TR_TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
     result = slave;
     if (slave >= 0) {
-        result = bind_console(run, (int)slave);
+        /* In a container that runs already /dev/console is its first process's. */
+        result = run->joined ? 0 : bind_console(run, (int)slave);
         if (result >= 0) result = take_over(run, (int)slave);
         if (result >= 0) result = tr_sync_send(run, TR_SYNC_CONSOLE, 0, master);
         sys_close((int)slave);

@@ -107,7 +107,8 @@ function namespacesOf(
   };
 }
 
-function environmentOf(parsed: Parsed, world: FlagWorld): string[] {
+/** `--env-file` and `-e`, in this order. */
+export function environmentOf(parsed: Parsed, world: FlagWorld): string[] {
   const fromFiles = parsed.each('env-file', (path) => {
     const text = readText(resolve(world.cwd, path));
     try {

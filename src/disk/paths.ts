@@ -77,6 +77,11 @@ export interface Paths extends Roots {
   teardown(id: string): string;
   /** The addresses and ports of a running container, for `ps` and `inspect`. */
   networkSettings(id: string): string;
+  /** Of one `exec`: its monitor's lock and state; gone with it. */
+  exec(id: string): string;
+  execLock(id: string): string;
+  execState(id: string): string;
+  readonly execs: string;
   /** IPAM leases, `leases/<network>/<address>`, each a symbolic link to the container's id. */
   leases(network: string): string;
 }
@@ -94,6 +99,8 @@ export function pathsOf(roots: Roots): Paths {
   const networks = join(root, 'networks');
   const cache = join(root, 'cache');
   const container = (id: string): string => join(containers, id);
+  const execs = join(runRoot, 'exec');
+  const exec = (id: string): string => join(execs, id);
   const run = (id: string): string => join(runRoot, 'containers', id);
   return {
     root,
@@ -136,6 +143,10 @@ export function pathsOf(roots: Roots): Paths {
     attachSocket: (id) => join(run(id), 'attach.sock'),
     teardown: (id) => join(run(id), 'teardown'),
     networkSettings: (id) => join(run(id), 'network.json'),
+    execs,
+    exec,
+    execLock: (id) => join(exec(id), 'lock'),
+    execState: (id) => join(exec(id), 'state.json'),
     leases: (network) => join(runRoot, 'leases', network),
   };
 }

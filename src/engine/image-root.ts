@@ -10,20 +10,25 @@ export interface ImageRoot {
   readonly directories: readonly string[];
 }
 
+/** The root of a container that runs: `/proc/<pid>/root`. */
+export interface LiveRoot {
+  readonly path: string;
+}
+
 /**
  * The account of `user[:group]` by the files of the image, which are opened only if they are needed and never followed out
  * of its root.
  * @throws TinyrunError `invalid` for a user or group that is not there
  */
 export async function accountIn(
-  root: ImageRoot,
+  root: ImageRoot | LiveRoot,
   user: string | undefined,
   groupAdd: readonly string[],
 ): Promise<Account> {
-  const { closeFd, openRoot, readInRoot } = await import('../native/syscalls.ts');
+  const { closeFd, openDirectory, openRoot, readInRoot } = await import('../native/syscalls.ts');
   let fd: number | undefined;
   const read = (path: string): string | undefined => {
-    fd ??= openRoot(root.directories);
+    fd ??= 'path' in root ? openDirectory(root.path) : openRoot(root.directories);
     try {
       return Buffer.from(readInRoot(fd, path, LARGEST_ACCOUNT_FILE)).toString('utf8');
     } catch (error) {

@@ -47,7 +47,11 @@ function slotsOfLists(values: readonly Value[]): number {
 
 function writeHeader(writer: PlanWriter, plan: LaunchPlan, lists: readonly (readonly Row[])[]): void {
   const { monitor } = plan;
-  const flags = (monitor.tty ? 1 : 0) | (monitor.openStdin ? 2 : 0) | (monitor.stdinOnce ? 4 : 0);
+  const flags =
+    (monitor.tty ? 1 : 0) |
+    (monitor.openStdin ? 2 : 0) |
+    (monitor.stdinOnce ? 4 : 0) |
+    (monitor.withClient === true ? 8 : 0);
   const strings = [
     monitor.id,
     monitor.statePath,

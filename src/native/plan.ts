@@ -51,6 +51,8 @@ export interface MonitorOptions {
   readonly openStdin: boolean;
   /** Close the container's stdin when the first attached client's stdin ends or that client leaves (Docker's StdinOnce). */
   readonly stdinOnce: boolean;
+  /** Kill the process and its group when the client that launched it goes away (`exec --with-client`). */
+  readonly withClient?: boolean;
   /** Which file says that the kernel killed for memory: v2 `memory.events`, v1 `memory.oom_control` (both have `oom_kill N`). */
   readonly oomPath?: string;
   /** Sent SIGKILL first, before the namespace dies by itself: v2 `cgroup.kill`; or v1 `tasks`/`cgroup.procs` to be walked. */
@@ -226,7 +228,7 @@ export type Op = Common &
     // ---- the process ----
     | { readonly op: 'hostname'; readonly name: string }
     | { readonly op: 'domainname'; readonly name: string }
-    /** Opens the pty in root's devpts, hands the master to the monitor, makes the slave the controlling terminal and fds 0–2, and binds it on /dev/console. */
+    /** Opens the pty in root's devpts, hands the master to the monitor, makes the slave the controlling terminal and fds 0–2, and binds it on /dev/console unless the mount namespace was joined. */
     | { readonly op: 'console'; readonly rows: number; readonly columns: number }
     | { readonly op: 'rlimit'; readonly resource: string; readonly soft: bigint; readonly hard: bigint }
     /** chdir in root, then getcwd must be below it (CVE-2024-21626); made if missing. */
