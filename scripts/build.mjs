@@ -1,6 +1,7 @@
 /**
- * Bundles the TypeScript: dist/tinyrun.cjs (the program: one file, because every further file costs start time) and
- * dist/engine.js with dist/types (the library). koffi stays outside: its binary is loaded by path.
+ * Bundles the TypeScript: dist/tinyrun.cjs (the program: one file, because every further file costs start time), beside it the
+ * packages that hardly any command needs, and dist/engine.js with dist/types (the library). koffi stays outside: its binary is
+ * loaded by path.
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -20,16 +21,40 @@ const common = {
   absWorkingDir: top,
 };
 
+/** A third of the program, and loaded to pull or for help only. */
+const packages = ['commander', 'http-proxy-agent', 'https-proxy-agent', 'node-fetch', 'smol-toml'];
+
+/** Leads the program to the packages' own files. */
+const packagesBeside = {
+  name: 'packages-beside',
+  setup({ onResolve }) {
+    const filter = new RegExp(`^(${packages.join('|')})$`);
+    onResolve({ filter }, ({ path }) => ({ path: `./packages/${path}.cjs`, external: true }));
+  },
+};
+
 await Promise.all([
   build({
     ...common,
+    entryPoints: packages,
+    outdir: 'dist/packages',
+    outExtension: { '.js': '.cjs' },
+    format: 'cjs',
+    minify: true,
+    // For who imports it as Node does: the module itself is its default export.
+    footer: {
+      js: 'if(module.exports.default)module.exports=Object.assign(module.exports.default,module.exports);',
+    },
+  }),
+  build({
+    ...common,
     entryPoints: ['src/main.ts'],
+    plugins: [packagesBeside],
     outfile: 'dist/tinyrun.cjs',
     format: 'cjs',
     // As require(): Node's own import() loads the loader of ES modules, 2 ms, and does not work in a cached script (bin/load.cjs).
     supported: { 'dynamic-import': false },
-    minifyWhitespace: true,
-    minifySyntax: true,
+    minify: true,
     define: { ...common.define, 'import.meta.url': 'tinyrunFileUrl', 'import.meta.dirname': '__dirname' },
     banner: { js: "const tinyrunFileUrl='file://'+encodeURI(__filename);" },
   }),
