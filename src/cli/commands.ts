@@ -49,6 +49,14 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
   rmi: { summary: 'Remove one or more images', load: rmi },
   tag: { summary: 'Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE', load: tag },
   history: { summary: 'Show the history of an image', load: history },
+  login: {
+    summary: 'Authenticate to a registry',
+    load: async () => (await import('./commands/login.ts')).login,
+  },
+  logout: {
+    summary: 'Log out from a registry',
+    load: async () => (await import('./commands/logout.ts')).logout,
+  },
   info: { summary: 'Display information about this store and machine', load: info },
   version: { summary: 'Show the version', load: version },
   'system reset': { summary: 'Remove all containers, images and networks of this store', load: reset },

@@ -18,6 +18,7 @@ import type { HistoryStep } from './history.ts';
 import type { Pruned, PruneHow } from './images.ts';
 import type { Inspection } from './inspect.ts';
 import type { ContainerSummary } from './list.ts';
+import type { LoginRequest } from './login.ts';
 import type { LogEntry, LogsHow } from './logs.ts';
 import type { Pulled, PullHow } from './pull.ts';
 import type { Started, StartHow } from './start.ts';
@@ -42,6 +43,7 @@ export type { HistoryStep } from './history.ts';
 export type { Pruned, PruneHow } from './images.ts';
 export type { Inspection } from './inspect.ts';
 export type { ContainerSummary } from './list.ts';
+export type { LoginRequest } from './login.ts';
 export type { LogEntry, LogsHow } from './logs.ts';
 export type {
   CreateOptions,
@@ -90,6 +92,10 @@ export interface Engine {
   pruneImages(how?: PruneHow): Promise<Pruned>;
   diskUsage(): Promise<DiskUsage>;
   pull(image: string, how?: PullHow): Promise<Pulled>;
+  /** Verifies credentials and keeps them where Docker does. @returns the file that has the password unencrypted now */
+  login(request: LoginRequest): Promise<{ plainFile?: string }>;
+  /** @param server empty: Docker Hub */
+  logout(server: string): Promise<{ server: string; removed: boolean }>;
   /** Clears away what killed monitors and commands left; `quick`: only what needs no look at every container. */
   recover(how?: { readonly quick?: boolean }): Promise<void>;
   /** Removes everything of this store. */
@@ -129,6 +135,8 @@ export function openEngine(options: EngineOptions = {}): Engine {
     pruneImages: async (how) => (await import('./images.ts')).pruneImages(core, how),
     diskUsage: async () => (await import('./disk-usage.ts')).diskUsage(core),
     pull: async (text, how) => (await import('./pull.ts')).pullImage(core, text, how),
+    login: async (request) => (await import('./login.ts')).login(core, request),
+    logout: async (server) => (await import('./login.ts')).logout(core, server),
     recover: async (how) => (await import('./recover.ts')).recoverAll(core, how),
     cgroupVersion: async () =>
       (await import('../cgroups/host.ts')).hostCgroups().version.replace(/v|none/, ''),

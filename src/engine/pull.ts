@@ -1,13 +1,10 @@
-import { join } from 'node:path';
 import { TinyrunError } from '../errors.ts';
 import type { PullEvent } from '../image/pull-events.ts';
 import type { StoredImage } from '../image/stored-image.ts';
 import { unpackProgram } from '../native/library.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Core } from './core.ts';
-
-/** Milliseconds; what setTimeout() can hold. */
-const LONGEST_TIMER = 2 ** 31;
+import { registryOptions } from './registry-options.ts';
 
 export interface PullHow {
   readonly platform?: string;
@@ -23,9 +20,6 @@ export interface Pulled {
 
 /**
  * Pulls an image. Everything of the network is loaded here and nowhere on the path of a container whose image is there.
- *
- * TINYRUN_STALL_SECONDS (default 30) is how long a registry may be silent before the request is tried again: more for a
- * slow line, less for tests.
  * @throws TinyrunError `invalid` (reference), `not_found`, `unauthorized`, `unavailable`
  */
 export async function pullImage(core: Core, text: string, how: PullHow = {}): Promise<Pulled> {
@@ -36,10 +30,7 @@ export async function pullImage(core: Core, text: string, how: PullHow = {}): Pr
     import('../registry/platform.ts'),
   ]);
   const store = await core.store();
-  const registry = openRegistry({
-    ...whereConfigured(core),
-    ...(how.signal === undefined ? {} : { signal: how.signal }),
-  });
+  const registry = openRegistry(registryOptions(core, how.signal));
   try {
     const platform = how.platform === undefined ? undefined : parsePlatform(how.platform, store.host);
     const candidates = await registry.expand(text, parseReference(text));
@@ -66,17 +57,4 @@ export async function pullImage(core: Core, text: string, how: PullHow = {}): Pr
   } finally {
     registry.close();
   }
-}
-
-function whereConfigured(core: Core): {
-  env: Core['env'];
-  dockerConfigDir: string;
-  stallMs?: number;
-} {
-  const stallMs = Number(core.env.TINYRUN_STALL_SECONDS ?? Number.NaN) * 1000;
-  return {
-    env: core.env,
-    dockerConfigDir: core.env.DOCKER_CONFIG ?? join(core.env.HOME ?? '/root', '.docker'),
-    ...(stallMs > 0 && stallMs < LONGEST_TIMER ? { stallMs } : {}),
-  };
 }

@@ -64,7 +64,8 @@ export function openRegistry(options: RegistryOptions): ConfiguredRegistry {
   };
 }
 
-function transportFor(options: RegistryOptions): Transport {
+/** The way to registries as the options say it. */
+export function transportFor(options: RegistryOptions): Transport {
   const stall = options.stallMs ?? DEFAULT_STALL;
   return openTransport({
     env: options.env,

@@ -26,15 +26,8 @@ export async function runCredentialHelper(
   server: string,
   options: HelperOptions,
 ): Promise<Credentials | undefined> {
-  // A path in the suffix would run a program outside PATH.
-  if (!/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(suffix)) {
-    throw new TinyrunError(
-      'unauthorized',
-      `Cannot run credential helper "${printable(suffix, 60)}": bad name`,
-    );
-  }
-  const program = `docker-credential-${suffix}`;
-  const { code, stdout } = await run(program, server, options);
+  const program = programOf(suffix);
+  const { code, stdout } = await run({ program, action: 'get', input: `${server}\n`, server }, options);
   if (code !== 0) {
     if (stdout.toString('utf8').trim() === NOT_FOUND) return undefined;
     throw new TinyrunError(
@@ -60,20 +53,65 @@ export async function runCredentialHelper(
     : { type: 'basic', username, password: secret };
 }
 
+/**
+ * Hands credentials to `docker-credential-<suffix> store`, by stdin.
+ * @throws TinyrunError `unauthorized` where the helper does not take them
+ */
+export async function storeWithHelper(
+  suffix: string,
+  entry: { readonly server: string; readonly username: string; readonly secret: string },
+  options: HelperOptions,
+): Promise<void> {
+  const { server, username, secret } = entry;
+  const program = programOf(suffix);
+  const input = JSON.stringify({ ServerURL: server, Username: username, Secret: secret });
+  const { code } = await run({ program, action: 'store', input, server }, options);
+  if (code === 0) return;
+  throw new TinyrunError(
+    'unauthorized',
+    `Cannot save credentials for "${server}": ${program} exited with code ${code}`,
+  );
+}
+
+/** Has `docker-credential-<suffix> erase` forget a server; that it knows none is no error. */
+export async function eraseWithHelper(suffix: string, server: string, options: HelperOptions): Promise<void> {
+  const program = programOf(suffix);
+  const { code, stdout } = await run({ program, action: 'erase', input: `${server}\n`, server }, options);
+  if (code === 0 || stdout.toString('utf8').trim() === NOT_FOUND) return;
+  throw new TinyrunError(
+    'unauthorized',
+    `Cannot remove credentials for "${server}": ${program} exited with code ${code}`,
+  );
+}
+
+/** A path in the suffix would run a program outside PATH. */
+function programOf(suffix: string): string {
+  if (/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(suffix)) return `docker-credential-${suffix}`;
+  throw new TinyrunError('unauthorized', `Cannot run credential helper "${printable(suffix, 60)}": bad name`);
+}
+
+const VERBS = { get: 'get', store: 'save', erase: 'remove' } as const;
+
+interface HelperCall {
+  readonly program: string;
+  readonly action: 'get' | 'store' | 'erase';
+  readonly input: string;
+  readonly server: string;
+}
+
 async function run(
-  program: string,
-  server: string,
+  { program, action, input, server }: HelperCall,
   { env, timeout }: HelperOptions,
 ): Promise<{ code: number; stdout: Buffer }> {
   const { spawn } = await import('node:child_process');
   const failed = (why: string, hint?: string): TinyrunError =>
     new TinyrunError(
       'unauthorized',
-      `Cannot get credentials for "${server}": ${program} ${why}`,
+      `Cannot ${VERBS[action]} credentials for "${server}": ${program} ${why}`,
       hint === undefined ? {} : { hint },
     );
   return new Promise((resolve, reject) => {
-    const child = spawn(program, ['get'], {
+    const child = spawn(program, [action], {
       env,
       stdio: ['pipe', 'pipe', 'ignore'],
       timeout,
@@ -102,6 +140,6 @@ async function run(
     });
     // A helper that does not read its input must not kill this process with EPIPE.
     child.stdin.on('error', () => {});
-    child.stdin.end(`${server}\n`);
+    child.stdin.end(input);
   });
 }

@@ -23,8 +23,13 @@ export interface CredentialSources {
 }
 
 /** Docker Hub's key in every config file since the days of the v1 API. */
-const HUB_KEY = 'https://index.docker.io/v1/';
-const HUB_NAMES = [HUB_KEY, DEFAULT_REGISTRY, 'index.docker.io', 'registry-1.docker.io'];
+export const HUB_KEY = 'https://index.docker.io/v1/';
+export const HUB_NAMES: readonly string[] = [
+  HUB_KEY,
+  DEFAULT_REGISTRY,
+  'index.docker.io',
+  'registry-1.docker.io',
+];
 const LONGEST_CONFIG = 1024 * 1024;
 
 /**
@@ -126,7 +131,7 @@ function bestKey(keys: readonly string[], hosts: readonly string[], repository: 
 }
 
 /** `https://registry.example.com/v1/` → `registry.example.com`, as Docker's ConvertToHostname. A namespace is no URL. */
-function hostOfKey(key: string): string {
+export function hostOfKey(key: string): string {
   const match = /^https?:\/\/([^/]+)/.exec(key);
   return match?.[1] ?? key.replace(/\/v[12]\/?$/, '').replace(/\/$/, '');
 }
