@@ -39,9 +39,15 @@ export function writeFileAtomic(path: string, data: string | Uint8Array, options
       // Closed already: the rename failed.
     }
     rmSync(temporary, { force: true });
-    throw error;
+    throw naming(path, error);
   }
   if (durable) syncDirectory(dirname(path));
+}
+
+/** Node does not say of a descriptor which file it is. */
+function naming(path: string, error: unknown): unknown {
+  if (error instanceof Error && 'code' in error && !('path' in error)) error.message += ` '${path}'`;
+  return error;
 }
 
 export function writeJson(path: string, value: unknown, options: WriteOptions = {}): void {

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import type { TinyrunError } from '../errors.ts';
+import { TinyrunError } from '../errors.ts';
 import type { LaunchError } from '../native/launch.ts';
 import type { LaunchPlan, Op } from '../native/plan.ts';
 import type { NetworkPlan } from '../network/networks.ts';
@@ -33,6 +33,12 @@ export async function explainFailure(
   const conflict = portConflict(op, failure.errno);
   if (conflict !== undefined) return network.randomPorts ? 'retry' : conflict;
   if (needsRepair(op, failure.errno)) return 'repair';
+  if (op.op === 'overlay' && failure.errno === 'ENODEV') {
+    return new TinyrunError('unsupported', 'Cannot mount the image: the kernel has no overlay file system', {
+      hint: 'Load it with: modprobe overlay',
+      cause: error,
+    });
+  }
   return op.op === 'exec' ? explainExec(core, facts, op) : error;
 }
 
