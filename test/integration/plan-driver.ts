@@ -11,6 +11,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { LaunchError, launch, type Session } from '../../src/native/launch.ts';
+import { useNativeDirectory } from '../../src/native/library.ts';
 import type { LaunchPlan, Op } from '../../src/native/plan.ts';
 
 type Bare<T> = T extends unknown ? Omit<T, 'what'> : never;
@@ -77,6 +78,7 @@ const APPLETS =
   );
 
 export function makeWorkbench(): Workbench {
+  useNativeDirectory(process.env.TINYRUN_NATIVE);
   const directory = mkdtempSync(join(tmpdir(), 'tinyrun-plan-'));
   const canary = join(directory, 'canary');
   writeFileSync(canary, 'untouched');
