@@ -1,5 +1,4 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import type { Writable } from 'node:stream';
 import { type ErrorKind, errorCode, TinyrunError } from '../errors.ts';
 import { type Digest, hexOf, shortId } from '../oci/digest.ts';
@@ -86,14 +85,15 @@ export const unpackLayer: UnpackLayer = async (input) => {
     env: {},
   });
   const ended = endOf(child);
+  const feeding = new Feeding(child.stdin, body);
   // The reason is thrown below, after the process has gone: its directory can be removed then.
   const kill = (): void => void child.kill('SIGKILL');
   signal?.addEventListener('abort', kill, { once: true });
   try {
-    const [end, output, fed] = await Promise.all([ended, readAll(child), feed(child.stdin, body)]);
+    const [end, output] = await Promise.all([ended, readAll(child)]);
     signal?.throwIfAborted();
     if (end.error !== undefined) throw cannotStart(unpacker, end.error);
-    if (fed.error !== undefined) throw fed.error;
+    if (feeding.failure !== undefined) throw feeding.failure.error;
     const report = parseReport(output) ?? failedBy(end);
     if ('kind' in report) throw new UnpackError(descriptor.digest, report);
     return report;
@@ -147,29 +147,43 @@ async function readAll({ stdout }: ChildProcess): Promise<string> {
   return text;
 }
 
-/** An unpacker that ends early, with a report, is no error here: reading `body` stops. */
-async function feed(
-  stdin: Writable | null,
-  body: AsyncIterable<Uint8Array> | undefined,
-): Promise<{ error?: unknown }> {
-  if (stdin === null || body === undefined) return {};
-  let isGone = false;
-  const gone = new Promise<void>((resolve) => {
-    stdin.once('close', resolve);
-    stdin.on('error', () => resolve());
-  }).then(() => {
-    isGone = true;
-  });
-  try {
-    for await (const chunk of body) {
-      if (isGone) return {};
-      if (!stdin.write(chunk)) await Promise.race([once(stdin, 'drain').catch(() => undefined), gone]);
+/**
+ * Writes a body to the unpacker. Nobody waits for it: an unpacker that ends early, with a report, is no error here, and
+ * must not wait for a network that stalls.
+ */
+class Feeding {
+  /** The body failed: the unpacker got what came before, and then the end. */
+  failure?: { readonly error: unknown };
+  private isGone = false;
+  private wake: () => void = () => {};
+
+  constructor(stdin: Writable | null, body: AsyncIterable<Uint8Array> | undefined) {
+    if (stdin === null || body === undefined) return;
+    stdin.on('drain', () => this.wake());
+    for (const event of ['close', 'error']) stdin.on(event, () => this.stop());
+    void this.feed(stdin, body);
+  }
+
+  private stop(): void {
+    this.isGone = true;
+    this.wake();
+  }
+
+  private async feed(stdin: Writable, body: AsyncIterable<Uint8Array>): Promise<void> {
+    try {
+      for await (const chunk of body) {
+        if (this.isGone) return;
+        if (stdin.write(chunk)) continue;
+        await new Promise<void>((resolve) => {
+          this.wake = resolve;
+          if (this.isGone) resolve();
+        });
+      }
+    } catch (error) {
+      this.failure = { error };
+    } finally {
+      stdin.end();
     }
-    return {};
-  } catch (error) {
-    return { error };
-  } finally {
-    stdin.end();
   }
 }
 

@@ -140,6 +140,17 @@ describe('unpackLayer()', () => {
     expect(isUnpackError(error, 'space')).toBe(true);
   });
 
+  it('does not wait for a body that stalls when the unpacker has ended', async () => {
+    async function* stalled(): AsyncGenerator<Uint8Array> {
+      yield Buffer.from('abc');
+      await new Promise(() => {});
+    }
+    const { error } = await failing('echo \'{"ok":false,"kind":"space","message":"m"}\'', {
+      body: stalled(),
+    });
+    expect(isUnpackError(error, 'space')).toBe(true);
+  });
+
   it('says how an unpacker without a report ended', async () => {
     expect(String((await failing('exit 3')).error)).toContain('ended with status 3');
     const { error } = await failing('kill -SYS $$', { body: endless() });
