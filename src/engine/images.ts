@@ -49,6 +49,12 @@ export async function pruneImages(core: Core, how: PruneHow = {}): Promise<Prune
   return { ...removed, reclaimed: Math.max(0, before - after) };
 }
 
+/** After a container has gone: its image goes with it where that was removed by force meanwhile. */
+export async function collectAfter(core: Core, image: StoredImage['id']): Promise<void> {
+  const store = await core.store();
+  if (store.wasRemoved(image)) await store.collect(await usesOf(core));
+}
+
 /** The containers with the images they were made from, as they are whenever it is called. */
 async function usesOf(
   core: Core,

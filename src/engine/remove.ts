@@ -47,7 +47,15 @@ export async function removeContainer(
     releaseName(core.paths, name, id);
   }
   discard(core.paths, id);
-  return { id, finish: () => emptyTrash(core, id) };
+  return {
+    id,
+    async finish() {
+      await emptyTrash(core, id);
+      if (container === undefined) return;
+      const { collectAfter } = await import('./images.ts');
+      await collectAfter(core, container.record.image.id);
+    },
+  };
 }
 
 /** With force, a container whose files are damaged is undefined: that is how one gets rid of it. */

@@ -33,12 +33,19 @@ export function readDocument(paths: Paths, digest: Digest): Buffer | undefined {
   }
 }
 
+/** The same, hashed: one that the disk damaged counts as missing, so that pulling the image again mends it. */
+export function readVerifiedDocument(paths: Paths, digest: Digest): Buffer | undefined {
+  const size = blobSize(paths, digest);
+  const bytes = size === undefined || size > LONGEST_CONFIG ? undefined : readDocument(paths, digest);
+  return bytes === undefined || digestOf(bytes) !== digest ? undefined : bytes;
+}
+
 /**
  * Writes a manifest, index or config whose digest was verified: temporary file, fsync, rename.
  * @returns false, with nothing written, where the blob was there already
  */
 export function writeDocument(paths: Paths, digest: Digest, bytes: Uint8Array): boolean {
-  if (blobSize(paths, digest) === bytes.byteLength) return false;
+  if (readVerifiedDocument(paths, digest) !== undefined) return false;
   makePrivateDirectory(paths.blobs);
   writeFileAtomic(paths.blob(digest), bytes);
   return true;

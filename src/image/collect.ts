@@ -79,29 +79,42 @@ function neededBy(paths: Paths, holders: Holders): Needed {
     for (const { manifest, id } of images ?? []) {
       blobs.add(manifest);
       blobs.add(id);
-      for (const layer of readManifest(paths, manifest).layers) blobs.add(layer.digest);
+      const layers = readable(() => readManifest(paths, manifest).layers);
+      if (layers === undefined) throw unreadable('manifest', manifest);
+      for (const layer of layers) blobs.add(layer.digest);
     }
   }
   for (const id of keptConfigs(holders)) {
     blobs.add(id);
     const diffIds = diffIdsOf(paths, id);
-    if (diffIds === undefined) {
-      throw new TinyrunError(
-        'internal',
-        `Cannot collect garbage: the config "${id}" of an image in use is missing`,
-        {
-          hint: 'Pull the image again, or remove it',
-        },
-      );
-    }
+    if (diffIds === undefined) throw unreadable('config', id);
     for (const name of [...diffIds, ...chainIds(diffIds)]) layers.add(name);
   }
   return { blobs, layers };
 }
 
+function unreadable(what: string, digest: Digest): TinyrunError {
+  return new TinyrunError(
+    'internal',
+    `Cannot collect garbage: the ${what} "${digest}" of an image in use is missing or damaged`,
+    { hint: 'Pull the image again, or remove it' },
+  );
+}
+
+/** Undefined where the config is missing or damaged. */
 function diffIdsOf(paths: Paths, id: Digest): readonly Digest[] | undefined {
   const bytes = readDocument(paths, id);
-  return bytes === undefined ? undefined : parseImageConfig(bytes).rootfs.diff_ids;
+  return bytes === undefined ? undefined : readable(() => parseImageConfig(bytes).rootfs.diff_ids);
+}
+
+/** Undefined where a document is not what it should be. */
+function readable<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof TinyrunError) return undefined;
+    throw error;
+  }
 }
 
 /** Every digest that a JSON document and the documents below it mention, five levels deep. */

@@ -6,7 +6,7 @@ import { layerCompression, parseDocument } from '../registry/manifest.ts';
 import { formatPlatform, runsOn, selectManifest } from '../registry/platform.ts';
 import { canonicalRepository, familiarName, type Reference, withDefaultTag } from '../registry/reference.ts';
 import type { Registry } from '../registry/registry.ts';
-import { readDocument, writeDocument } from './blobs.ts';
+import { readVerifiedDocument, writeDocument } from './blobs.ts';
 import { diskFullError, isDiskFull } from './disk-full.ts';
 import type { Target } from './index-file.ts';
 import { entryName } from './lookup.ts';
@@ -141,7 +141,7 @@ interface Fetched {
 /** A HEAD first: it does not count against rate limits, and says whether what the store has is current. */
 async function targetOf({ store, registry, reference }: PullSource): Promise<Fetched> {
   const head = await registry.headManifest(reference);
-  const known = head === undefined ? undefined : readDocument(store.paths, head.digest);
+  const known = head === undefined ? undefined : readVerifiedDocument(store.paths, head.digest);
   if (head !== undefined && known !== undefined) {
     const document = parseDocument(known);
     const { mediaType } = document.kind === 'index' ? document.index : document.manifest;
@@ -157,7 +157,7 @@ async function manifestBelow(
   { store, registry, reference }: PullSource,
   descriptor: Descriptor,
 ): Promise<{ manifest: Manifest; fetched: boolean }> {
-  const known = readDocument(store.paths, descriptor.digest);
+  const known = readVerifiedDocument(store.paths, descriptor.digest);
   const bytes = known ?? (await registry.manifestByDigest(reference, descriptor)).bytes;
   const document = parseDocument(bytes, descriptor.mediaType);
   if (document.kind !== 'manifest') {
@@ -176,7 +176,7 @@ async function configOf(
 ): Promise<{ config: ImageConfig; fetched: boolean }> {
   // Refused before anything large is downloaded.
   for (const layer of manifest.layers) layerCompression(layer);
-  const known = readDocument(source.store.paths, manifest.config.digest);
+  const known = readVerifiedDocument(source.store.paths, manifest.config.digest);
   const bytes = known ?? (await source.registry.blobBytes(source.reference, manifest.config, LONGEST_CONFIG));
   const config = parseImageConfig(bytes);
   requireSameLayers(manifest, config);

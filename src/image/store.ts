@@ -59,8 +59,13 @@ export interface Store {
    * @param choose called under the lock of the index
    */
   prune(choose: (image: StoredImage) => boolean, inUse: RemoveOptions['inUse']): Promise<RemovedImage>;
-  /** Deletes the blobs and layers that neither an image nor a container needs; false where a pull is running. */
+  /**
+   * Deletes the blobs and layers that neither an image nor a container needs.
+   * @returns false where it could not: a pull is running, or an image that is kept is damaged
+   */
   collect(inUse: () => readonly ContainerUse[]): Promise<boolean>;
+  /** Whether an image was removed by force under a container; it goes with that, by collect(). */
+  wasRemoved(id: Digest): boolean;
   /** Clears away what killed commands left half-made. Cheap; pull() calls it. */
   repair(): Promise<void>;
 }
@@ -201,7 +206,7 @@ class LayoutStore implements Store {
       const deleted = layersThatGo(this.paths, { ...plan, uses });
       return { entries, result: { untagged: plan.untagged, deleted } };
     });
-    if (removed.deleted.length > 0) await this.collect(inUse);
+    await this.collect(inUse);
     return removed;
   }
 
@@ -214,7 +219,19 @@ class LayoutStore implements Store {
       });
       return { entries: entries.length < index.entries.length ? entries : index.entries, result: undefined };
     });
-    return await collectGarbage(this.paths, () => ({ entries: this.#entries(), uses: inUse() }));
+    try {
+      return await collectGarbage(this.paths, () => ({ entries: this.#entries(), uses: inUse() }));
+    } catch (error) {
+      // What a damaged image needs is not known. It is a reason to keep everything, none to fail what came before.
+      if (error instanceof TinyrunError) return false;
+      throw error;
+    }
+  }
+
+  wasRemoved(id: Digest): boolean {
+    return readIndex(this.paths).entries.some(
+      ({ isRemoved, images }) => isRemoved && images?.some((image) => image.id === id),
+    );
   }
 
   async repair(): Promise<void> {
