@@ -19,6 +19,12 @@ const stop = async (): Promise<Command> => (await import('./commands/stop.ts')).
 const kill = async (): Promise<Command> => (await import('./commands/kill.ts')).kill;
 const rm = async (): Promise<Command> => (await import('./commands/rm.ts')).rm;
 const wait = async (): Promise<Command> => (await import('./commands/wait.ts')).wait;
+const restart = async (): Promise<Command> => (await import('./commands/restart.ts')).restart;
+const rename = async (): Promise<Command> => (await import('./commands/rename.ts')).rename;
+const pause = async (): Promise<Command> => (await import('./commands/pause.ts')).pause;
+const unpause = async (): Promise<Command> => (await import('./commands/unpause.ts')).unpause;
+const top = async (): Promise<Command> => (await import('./commands/top.ts')).top;
+const port = async (): Promise<Command> => (await import('./commands/port.ts')).port;
 const exec = async (): Promise<Command> => (await import('./commands/exec.ts')).exec;
 const attach = async (): Promise<Command> => (await import('./commands/attach.ts')).attach;
 const inspect = async (): Promise<Command> => (await import('./commands/inspect.ts')).inspect;
@@ -27,6 +33,7 @@ const rmi = async (): Promise<Command> => (await import('./commands/rmi.ts')).rm
 const pull = async (): Promise<Command> => (await import('./commands/pull.ts')).pull;
 const tag = async (): Promise<Command> => (await import('./commands/tag.ts')).tag;
 const history = async (): Promise<Command> => (await import('./commands/history.ts')).history;
+const push = async (): Promise<Command> => (await import('./commands/push.ts')).push;
 const version = async (): Promise<Command> => (await import('./commands/version.ts')).version;
 const info = async (): Promise<Command> => (await import('./commands/info.ts')).info;
 const reset = async (): Promise<Command> => (await import('./commands/system-reset.ts')).systemReset;
@@ -41,10 +48,17 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
   exec: { summary: 'Execute a command in a running container', load: exec },
   stop: { summary: 'Stop one or more running containers', load: stop },
   kill: { summary: 'Kill one or more running containers', load: kill },
+  restart: { summary: 'Restart one or more containers', load: restart },
+  pause: { summary: 'Pause all processes within one or more containers', load: pause },
+  unpause: { summary: 'Unpause all processes within one or more containers', load: unpause },
+  rename: { summary: 'Rename a container', load: rename },
+  top: { summary: 'Display the running processes of a container', load: top },
+  port: { summary: 'List port mappings or a specific mapping for the container', load: port },
   wait: { summary: 'Block until containers stop, then print their exit codes', load: wait },
   rm: { summary: 'Remove one or more containers', load: rm },
   inspect: { summary: 'Return low-level information on containers and images', load: inspect },
   pull: { summary: 'Download an image from a registry', load: pull },
+  push: { summary: 'Upload an image to a registry', load: push },
   images: { summary: 'List images', load: images },
   rmi: { summary: 'Remove one or more images', load: rmi },
   tag: { summary: 'Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE', load: tag },
@@ -76,6 +90,16 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
   'container exec': { summary: 'Execute a command in a running container', load: exec },
   'container stop': { summary: 'Stop one or more running containers', load: stop },
   'container kill': { summary: 'Kill one or more running containers', load: kill },
+  'container restart': { summary: 'Restart one or more containers', load: restart },
+  'container pause': { summary: 'Pause all processes within one or more containers', load: pause },
+  'container unpause': { summary: 'Unpause all processes within one or more containers', load: unpause },
+  'container rename': { summary: 'Rename a container', load: rename },
+  'container top': { summary: 'Display the running processes of a container', load: top },
+  'container port': { summary: 'List port mappings or a specific mapping for the container', load: port },
+  'container prune': {
+    summary: 'Remove all stopped containers',
+    load: async () => (await import('./commands/container-prune.ts')).containerPrune,
+  },
   'container wait': { summary: 'Block until containers stop, then print their exit codes', load: wait },
   'container rm': { summary: 'Remove one or more containers', load: rm },
   'container remove': { load: rm },
@@ -86,6 +110,7 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
   'image ls': { summary: 'List images', load: images },
   'image list': { load: images },
   'image pull': { summary: 'Download an image from a registry', load: pull },
+  'image push': { summary: 'Upload an image to a registry', load: push },
   'image rm': { summary: 'Remove one or more images', load: rmi },
   'image remove': { load: rmi },
   'image tag': { summary: 'Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE', load: tag },

@@ -67,6 +67,8 @@ export function statusText({ status, state }: ContainerSummary, now: number): st
   switch (status) {
     case 'running':
       return `Up ${humanDuration(now - Date.parse(state?.startedAt ?? ''))}`;
+    case 'paused':
+      return `Up ${humanDuration(now - Date.parse(state?.startedAt ?? ''))} (Paused)`;
     case 'exited':
       return `Exited (${state?.exitCode ?? 0})${state?.finishedAt === undefined ? '' : ` ${ago(state.finishedAt, now)}`}`;
     case 'removing':

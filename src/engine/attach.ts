@@ -2,7 +2,7 @@ import { TinyrunError } from '../errors.ts';
 import type { Session } from '../native/launch.ts';
 import type { Container } from './containers.ts';
 import type { Core } from './core.ts';
-import { findContainer } from './query.ts';
+import { lookUp } from './list.ts';
 
 /**
  * A session with a running container's stdio.
@@ -12,7 +12,10 @@ export async function attachContainer(
   core: Core,
   text: string,
 ): Promise<{ container: Container; session: Session }> {
-  const container = await findContainer(core, text);
+  const container = await lookUp(core, text);
+  if (container.status === 'paused') {
+    throw new TinyrunError('conflict', 'You cannot attach to a paused container, unpause it first');
+  }
   if (container.status !== 'running') {
     throw new TinyrunError('conflict', 'You cannot attach to a stopped container, start it first');
   }

@@ -7,7 +7,7 @@ import type { ProcessDefaults } from '../oci/image-spec.ts';
 import { idOfName } from './names.ts';
 import type { CreateOptions } from './options.ts';
 
-/** container.json: what was asked for and what it was made from. Written once. */
+/** container.json: what was asked for and what it was made from. Written again only by `rename` and `update`. */
 export interface ContainerRecord {
   readonly version: 1;
   readonly id: string;

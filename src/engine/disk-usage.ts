@@ -73,7 +73,7 @@ function sum(numbers: readonly number[]): number {
 }
 
 /** Bytes of the regular files below a directory; what vanishes meanwhile counts as nothing. */
-async function treeSize(directory: string): Promise<number> {
+export async function treeSize(directory: string): Promise<number> {
   let total = 0;
   const pending = [directory];
   for (let next = pending.pop(); next !== undefined; next = pending.pop()) {

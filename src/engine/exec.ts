@@ -15,8 +15,8 @@ import type { Container } from './containers.ts';
 import type { Core } from './core.ts';
 import { newId } from './ids.ts';
 import { accountIn } from './image-root.ts';
+import { lookUp } from './list.ts';
 import { holdProcess, type LiveProcess } from './live-process.ts';
-import { findContainer } from './query.ts';
 import { containerCapabilities } from './spec.ts';
 import { environmentOf, workingDirectoryOf } from './spec-process.ts';
 
@@ -62,7 +62,7 @@ export async function execInContainer(
   request: ExecRequest,
   how: ExecHow,
 ): Promise<ExecSession> {
-  const container = await findContainer(core, text);
+  const container = await lookUp(core, text);
   if (container.status === 'paused') {
     throw new TinyrunError('conflict', `Container ${text} is paused, unpause the container before exec`);
   }

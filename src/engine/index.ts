@@ -20,13 +20,19 @@ import type { Inspection } from './inspect.ts';
 import type { ContainerSummary } from './list.ts';
 import type { LoginRequest } from './login.ts';
 import type { LogEntry, LogsHow } from './logs.ts';
+import type { NetworkFacts } from './network-facts.ts';
+import type { PrunedContainers } from './prune.ts';
 import type { Pulled, PullHow } from './pull.ts';
+import type { PushedImage, PushHow } from './push.ts';
+import type { RestartHow } from './restart.ts';
 import type { Started, StartHow } from './start.ts';
 import type { StopHow } from './stop.ts';
+import type { Processes } from './top.ts';
 
 export type { ErrorKind } from '../errors.ts';
 export { TinyrunError } from '../errors.ts';
 export type { PullEvent } from '../image/pull-events.ts';
+export type { PushEvent } from '../image/push.ts';
 export type { RemovedImage } from '../image/store.ts';
 export type { StoredImage } from '../image/stored-image.ts';
 export type { ExitRecord, Session } from '../native/launch.ts';
@@ -45,6 +51,7 @@ export type { Inspection } from './inspect.ts';
 export type { ContainerSummary } from './list.ts';
 export type { LoginRequest } from './login.ts';
 export type { LogEntry, LogsHow } from './logs.ts';
+export type { NetworkFacts } from './network-facts.ts';
 export type {
   CreateOptions,
   DeviceRequest,
@@ -54,9 +61,13 @@ export type {
   PortRequest,
   SecurityOption,
 } from './options.ts';
+export type { PrunedContainers } from './prune.ts';
 export type { Pulled, PullHow } from './pull.ts';
+export type { PushedImage, PushHow } from './push.ts';
+export type { RestartHow } from './restart.ts';
 export type { Started, StartHow } from './start.ts';
 export type { StopHow } from './stop.ts';
+export type { Processes } from './top.ts';
 
 /** Containers are named by name, id, or the beginning of an id; every method throws TinyrunError. */
 export interface Engine {
@@ -70,6 +81,18 @@ export interface Engine {
   exec(container: string, request: ExecRequest, how: ExecHow): Promise<ExecSession>;
   attach(container: string): Promise<{ container: Container; session: Session }>;
   stop(container: string, how?: StopHow): Promise<void>;
+  /** Stops it where it runs, and starts it. */
+  restart(container: string, how?: RestartHow): Promise<void>;
+  /** Every process of it stands still until {@link unpause}. */
+  pause(container: string): Promise<void>;
+  unpause(container: string): Promise<void>;
+  rename(container: string, name: string): Promise<void>;
+  /** What `ps` of the host says of its processes. @param psArguments default `-ef` */
+  top(container: string, psArguments?: readonly string[]): Promise<Processes>;
+  /** Docker's NetworkSettings.Ports: what is published while it runs. */
+  ports(container: string): Promise<NetworkFacts['ports']>;
+  /** Removes the containers that do not run. */
+  pruneContainers(matches?: (container: Container) => boolean): Promise<PrunedContainers>;
   /** @param signal name or number; default SIGKILL */
   kill(container: string, signal?: string): Promise<void>;
   /** @returns what deletes the container's files, to be called after the reply */
@@ -92,6 +115,8 @@ export interface Engine {
   pruneImages(how?: PruneHow): Promise<Pruned>;
   diskUsage(): Promise<DiskUsage>;
   pull(image: string, how?: PullHow): Promise<Pulled>;
+  /** Sends an image to the registry that its name says. */
+  push(image: string, how?: PushHow): Promise<PushedImage[]>;
   /** Verifies credentials and keeps them where Docker does. @returns the file that has the password unencrypted now */
   login(request: LoginRequest): Promise<{ plainFile?: string }>;
   /** @param server empty: Docker Hub */
@@ -118,10 +143,18 @@ export function openEngine(options: EngineOptions = {}): Engine {
     startCreated: async ({ record, image }, how) =>
       (await import('./start.ts')).startRecord(core, record, { ...how, image }),
     list: async () => (await import('./list.ts')).summarize(core),
-    find: async (text) => (await import('./query.ts')).findContainer(core, text),
+    find: async (text) => (await import('./list.ts')).lookUp(core, text),
     attach: async (text) => (await import('./attach.ts')).attachContainer(core, text),
     exec: async (text, request, how) => (await import('./exec.ts')).execInContainer(core, text, request, how),
     stop: async (text, how) => (await import('./stop.ts')).stopContainer(core, text, how),
+    restart: async (text, how) => (await import('./restart.ts')).restartContainer(core, text, how),
+    pause: async (text) => (await import('./pause.ts')).pauseContainer(core, text),
+    unpause: async (text) => (await import('./pause.ts')).unpauseContainer(core, text),
+    rename: async (text, name) => (await import('./rename.ts')).renameContainer(core, text, name),
+    top: async (text, psArguments) => (await import('./top.ts')).containerProcesses(core, text, psArguments),
+    ports: async (text) => (await import('./list.ts')).publishedPorts(core, text),
+    pruneContainers: async (matches = () => true) =>
+      (await import('./prune.ts')).pruneContainers(core, matches),
     kill: async (text, signal) => (await import('./stop.ts')).killContainer(core, text, signal),
     remove: async (text, how) => (await import('./remove.ts')).removeContainer(core, text, how),
     wait: async (text) => (await import('./wait.ts')).waitContainer(core, text),
@@ -135,6 +168,7 @@ export function openEngine(options: EngineOptions = {}): Engine {
     pruneImages: async (how) => (await import('./images.ts')).pruneImages(core, how),
     diskUsage: async () => (await import('./disk-usage.ts')).diskUsage(core),
     pull: async (text, how) => (await import('./pull.ts')).pullImage(core, text, how),
+    push: async (text, how) => (await import('./push.ts')).pushImage(core, text, how),
     login: async (request) => (await import('./login.ts')).login(core, request),
     logout: async (server) => (await import('./login.ts')).logout(core, server),
     recover: async (how) => (await import('./recover.ts')).recoverAll(core, how),

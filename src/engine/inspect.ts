@@ -6,18 +6,19 @@ import { NEVER } from './clock.ts';
 import type { Container } from './containers.ts';
 import type { Core } from './core.ts';
 import { hostConfigOf } from './inspect-host-config.ts';
+import { lookUp } from './list.ts';
 import { readSettings } from './network-facts.ts';
-import { findContainer } from './query.ts';
 
 export type Inspection = Readonly<Record<string, unknown>>;
 
 /** A container as Docker's `inspect` shows it, as far as the facts exist. @throws TinyrunError `not_found` */
 export async function inspectContainer(core: Core, text: string): Promise<Inspection> {
-  const container = await findContainer(core, text);
+  const container = await lookUp(core, text);
   const { id, record, status } = container;
   const { options, image } = record;
   const spec = await specOf(core, id);
-  const network = status === 'running' ? readSettings(core.paths, id) : undefined;
+  const running = status === 'running' || status === 'paused';
+  const network = running ? readSettings(core.paths, id) : undefined;
   const env = spec?.process.env ?? [...(image.config.Env ?? []), ...options.env];
   return {
     Id: id,
@@ -78,11 +79,11 @@ export async function inspectImage(core: Core, text: string): Promise<Inspection
 }
 
 function stateOf({ state, status }: Container): Inspection {
-  const running = status === 'running';
+  const running = status === 'running' || status === 'paused';
   return {
     Status: status,
     Running: running,
-    Paused: false,
+    Paused: status === 'paused',
     Restarting: false,
     OOMKilled: state?.oomKilled ?? false,
     Dead: status === 'dead',

@@ -20,10 +20,23 @@ const ABANDONED_MS = 10 * 60_000;
  */
 export async function recoverAll(core: Core, how: { readonly quick?: boolean } = {}): Promise<void> {
   for (const id of runDirectories(core)) await tryRecover(core, id);
+  await forgetExecs(core);
   if (how.quick === true) return;
   for (const id of containerIds(core.paths)) await finishRemoval(core, id);
   const { emptyTrash } = await import('./remove.ts');
   await emptyTrash(core);
+}
+
+/** What the killed monitors of `exec` left: their processes died with them. */
+async function forgetExecs(core: Core): Promise<void> {
+  const { paths } = core;
+  const ids = list(paths.execs);
+  if (ids.length === 0) return;
+  const lockIsHeld = await core.lockIsHeld();
+  for (const id of ids) {
+    if (isFresh(paths.exec(id), 10_000) || lockIsHeld(paths.execLock(id))) continue;
+    rmSync(paths.exec(id), { recursive: true, force: true });
+  }
 }
 
 /** What cannot be recovered now stays for later: it is no reason to fail a command that is about something else. */

@@ -46,6 +46,9 @@ const START_FAILED = 128;
 export async function startContainer(core: Core, text: string, how: StartHow): Promise<Started> {
   const container = await findContainer(core, text);
   if (container.status === 'running') {
+    if ((await import('./pause.ts')).isPaused(core, container)) {
+      throw new TinyrunError('conflict', 'cannot start a paused container, try unpause instead');
+    }
     throw new TinyrunError('conflict', `Cannot start container "${container.name}": it is running already`);
   }
   // It may have ended a moment ago: its monitor is still clearing away, or was killed and somebody else has to.

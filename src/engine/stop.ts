@@ -12,6 +12,9 @@ const KILL_PATIENCE_MS = 10_000;
 /** How long a monitor may take to clean up after the exit: cgroups linger, upper directories are large. */
 export const CLEANUP_PATIENCE_MS = 15_000;
 
+/** SIGKILL and SIGTERM: sent in order to end it, so a paused container goes on for them, as with Docker. */
+const ENDING: ReadonlySet<number> = new Set([9, 15]);
+
 export interface StopHow {
   /** Seconds until SIGKILL; -1 waits for ever. Default: the container's own, else 10. */
   readonly timeout?: number;
@@ -30,6 +33,7 @@ export async function stopContainer(core: Core, text: string, how: StopHow = {})
   const signal = signalNumber(how.signal ?? options.stopSignal ?? image.config.StopSignal ?? 'SIGTERM');
   const timeout = how.timeout ?? options.stopTimeout ?? DEFAULT_TIMEOUT_S;
   await sendTo(container, signal);
+  await letGo(core, container);
   const limit = timeout < 0 ? Number.POSITIVE_INFINITY : timeout * 1000;
   if (!(await ended(core, container, limit))) await killAndWait(core, container);
 }
@@ -47,6 +51,7 @@ export async function killContainer(core: Core, text: string, signal = 'SIGKILL'
       `cannot kill container: ${text}: container ${container.id} is not running`,
     );
   }
+  if (ENDING.has(number)) await letGo(core, container);
   // As Docker does: after `kill` its ports and its name can be used again.
   if (number === signalNumber('SIGKILL')) await ended(core, container, KILL_PATIENCE_MS);
 }
@@ -54,6 +59,7 @@ export async function killContainer(core: Core, text: string, signal = 'SIGKILL'
 /** SIGKILL, and waits until the container has ended. @throws TinyrunError `unavailable` where it does not */
 export async function killAndWait(core: Core, container: Container): Promise<void> {
   await sendTo(container, signalNumber('SIGKILL'));
+  await letGo(core, container);
   if (await ended(core, container, KILL_PATIENCE_MS)) return;
   throw new TinyrunError(
     'unavailable',
@@ -96,6 +102,11 @@ export async function until(done: () => boolean, limitMs: number): Promise<boole
     await sleep(pause);
   }
   return true;
+}
+
+/** A paused container takes no signal before it goes on. */
+async function letGo(core: Core, container: Container): Promise<void> {
+  (await import('./pause.ts')).thaw(core, container);
 }
 
 /** False where the process is gone. */

@@ -37,7 +37,9 @@ export const ps: Command = {
     const all = await engine.list();
     const last = parsed.bool('latest') ? 1 : (parsed.number('last') ?? -1);
     const wanted = parsed.bool('all') || last > 0 || filter.anyStatus;
-    const matching = all.filter((one) => filter.matches(one, all) && (wanted || one.status === 'running'));
+    const matching = all.filter(
+      (one) => filter.matches(one, all) && (wanted || one.status === 'running' || one.status === 'paused'),
+    );
     const rows = last > 0 ? matching.slice(0, last) : matching;
     const columns = containerColumns({ now: Date.now(), truncate: !parsed.bool('no-trunc') });
     const format = parsed.bool('quiet') ? '{{.ID}}' : parsed.string('format');

@@ -1,0 +1,30 @@
+import type { Container } from './containers.ts';
+import type { Core } from './core.ts';
+import { treeSize } from './disk-usage.ts';
+import { listContainers } from './query.ts';
+import { removeContainer } from './remove.ts';
+
+export interface PrunedContainers {
+  /** Ids. */
+  readonly deleted: readonly string[];
+  /** Bytes. */
+  readonly reclaimed: number;
+}
+
+/** Removes all containers that do not run. @param matches of `--filter` */
+export async function pruneContainers(
+  core: Core,
+  matches: (container: Container) => boolean,
+): Promise<PrunedContainers> {
+  const deleted: string[] = [];
+  let reclaimed = 0;
+  for (const container of await listContainers(core)) {
+    if (container.status === 'running' || !matches(container)) continue;
+    const size = await treeSize(core.paths.container(container.id));
+    const { id, finish } = await removeContainer(core, container.id);
+    await finish();
+    deleted.push(id);
+    reclaimed += size;
+  }
+  return { deleted, reclaimed };
+}
