@@ -141,14 +141,14 @@ function layerLine(row: Row, width: number): string {
   return `${text}${drawing}  ${sizes(row.current, row.total)}`;
 }
 
-function bar(current: number, total: number): string {
+export function bar(current: number, total: number): string {
   const filled = total > 0 ? Math.min(BAR, Math.floor((current / total) * BAR)) : 0;
   const head = filled < BAR ? '>' : '';
   return `[${'='.repeat(filled)}${head}${' '.repeat(BAR - filled - head.length)}]`;
 }
 
 /** `%8v/%v`, as Docker. */
-function sizes(current: number, total: number): string {
+export function sizes(current: number, total: number): string {
   return `${humanSize(current).padStart(8)}/${humanSize(total)}`;
 }
 

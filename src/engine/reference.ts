@@ -1,6 +1,7 @@
 /** Names of images, for front ends: they do not reach below the engine. */
 export {
   canonicalName,
+  canonicalRepository,
   familiarName,
   parseReference,
   type Reference,

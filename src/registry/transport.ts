@@ -13,6 +13,7 @@ import {
 } from './errors.ts';
 import { printable, printableUrl } from './printable.ts';
 import { type Environment, isLoopback, proxyFor } from './proxy.ts';
+import { bodyStream, type RequestBody } from './request-body.ts';
 import { environmentAuthorities, hostCertificates, secureContextOptions, systemAuthorities } from './tls.ts';
 
 export interface TransportOptions {
@@ -28,12 +29,13 @@ export interface TransportOptions {
 }
 
 export interface Request {
-  readonly method: 'GET' | 'HEAD' | 'POST';
+  readonly method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   readonly url: URL;
   readonly headers: Readonly<Record<string, string>>;
   /** Sent to this URL's origin and to no other. */
   readonly authorization?: string | undefined;
   readonly form?: URLSearchParams;
+  readonly body?: RequestBody;
   /** The user said that this registry's certificate, or its lack of one, does not matter. */
   readonly insecure: boolean;
 }
@@ -175,10 +177,15 @@ async function fetchHeaders(
   const abort = (): void => controller.abort();
   const { method, url } = request;
   let isLate = false;
+  let isAnswered = false;
   const timer = setTimeout(() => {
     isLate = true;
     abort();
   }, headersTimeout);
+  // While the server takes bytes it need not answer: the time runs from the last one it took.
+  const alive = (): void => {
+    if (!isAnswered) timer.refresh();
+  };
   signal?.addEventListener('abort', abort, { once: true });
   try {
     const response = await fetch(url.href, {
@@ -188,9 +195,11 @@ async function fetchHeaders(
         'User-Agent': options.userAgent,
         // Digests are over the bytes as they are; a registry that compresses on the way would break them.
         'Accept-Encoding': 'identity',
+        ...(request.body === undefined ? {} : { 'Content-Length': String(request.body.length) }),
         ...(request.authorization === undefined ? {} : { Authorization: request.authorization }),
       },
       ...(request.form === undefined ? {} : { body: request.form }),
+      ...(request.body === undefined ? {} : { body: bodyStream(request.body, alive) }),
       redirect: 'manual',
       compress: false,
       agent,
@@ -206,6 +215,7 @@ async function fetchHeaders(
       retry: 'always',
     });
   } finally {
+    isAnswered = true;
     clearTimeout(timer);
   }
 }
@@ -245,6 +255,8 @@ function discard(stream: Readable): void {
 }
 
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
+/** A redirect of anything else would carry what is sent to another place. */
+const FOLLOWED = new Set(['GET', 'HEAD']);
 
 /**
  * By hand, because who may see the Authorization header is decided here: the origin it was made for, and no other
@@ -255,7 +267,7 @@ async function followRedirects(request: Request, send: (request: Request) => Pro
   let current = request;
   for (;;) {
     const reply = await send(current);
-    if (!REDIRECTS.has(reply.status) || request.method === 'POST') return reply;
+    if (!REDIRECTS.has(reply.status) || !FOLLOWED.has(request.method)) return reply;
     const location = reply.header('location');
     const fail = (why: string): RegistryError => {
       reply.discard();
