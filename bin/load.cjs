@@ -16,10 +16,8 @@ const { size, ctimeMs } = statSync(program);
 const prefix = `code-${process.version}-${process.arch}-`;
 const cache = join(directory, `${prefix}${size}-${Math.trunc(ctimeMs)}`);
 
-const script = new Script(
-  `(function(exports,require,module,__filename,__dirname){${readFileSync(program, 'latin1')}\n})`,
-  { filename: program, cachedData: read(cache) },
-);
+/* Its text is that of a function, the one that Node puts around every module. */
+const script = new Script(readFileSync(program, 'latin1'), { filename: program, cachedData: read(cache) });
 if (script.cachedDataRejected !== false && process.argv[2] === 'run') process.on('exit', keep);
 const main = { exports: {} };
 script.runInThisContext()(main.exports, createRequire(program), main, program, directory);

@@ -33,6 +33,7 @@ EXPORT int tinyrun_socketpair(int32_t out[2]);
 EXPORT int tinyrun_memfd(const char *name, const void *bytes, size_t length);
 EXPORT int tinyrun_start(const char *path, const char *arguments, size_t count, const int32_t *fds, size_t fd_count);
 EXPORT int tinyrun_wait(int pid, int wait, int32_t *status);
+EXPORT void tinyrun_end(int code);
 /* clang-format on */
 
 /* 1: ours now; 0: somebody else's (only without `wait`). */
@@ -296,3 +297,6 @@ int tinyrun_wait(int pid, int wait, int32_t *status) {
     while (result == -EINTR);
     return result < 0 ? (int)result : result > 0;
 }
+
+/* All threads, without what the process has asked to be done at its exit. */
+void tinyrun_end(int code) { syscall(SYS_exit_group, code); }

@@ -56,7 +56,11 @@ await Promise.all([
     supported: { 'dynamic-import': false },
     minify: true,
     define: { ...common.define, 'import.meta.url': 'tinyrunFileUrl', 'import.meta.dirname': '__dirname' },
-    banner: { js: "const tinyrunFileUrl='file://'+encodeURI(__filename);" },
+    // The function that bin/load.cjs calls; to make it there would cost another copy of the text.
+    banner: {
+      js: "(function(exports,require,module,__filename,__dirname){const tinyrunFileUrl='file://'+encodeURI(__filename);",
+    },
+    footer: { js: '})' },
   }),
   build({
     ...common,

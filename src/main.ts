@@ -2,6 +2,7 @@ import { fstatSync, writeSync } from 'node:fs';
 import type { Context, Input, Output, SignalName } from './cli/context.ts';
 import { runProgram } from './cli/program.ts';
 import { errorCode } from './errors.ts';
+import { endProcess } from './native/library.ts';
 
 /** Exit code of a program that SIGPIPE ended. */
 const BROKEN_PIPE = 141;
@@ -12,6 +13,7 @@ const context: Context = {
   env: process.env,
   cwd: process.cwd(),
   get stdin(): Input {
+    usesStreams = true;
     return process.stdin;
   },
   stdout: outputOf(1),
@@ -28,6 +30,8 @@ const context: Context = {
   isRoot: process.getuid?.() === 0,
 };
 
+/** Node has to leave terminals and pipes as they were. */
+let usesStreams = false;
 let abort: AbortController | undefined;
 let stopAborting: () => void = () => {};
 
@@ -36,7 +40,10 @@ let stopAborting: () => void = () => {};
  * node:net or node:tty for it, a millisecond or two.
  */
 function outputOf(fd: 1 | 2): Output {
-  const stream = (): NodeJS.WriteStream => (fd === 1 ? process.stdout : process.stderr);
+  const stream = (): NodeJS.WriteStream => {
+    usesStreams = true;
+    return fd === 1 ? process.stdout : process.stderr;
+  };
   return {
     get isTTY() {
       return mayBeTerminal(fd) && stream().isTTY;
@@ -98,11 +105,15 @@ function abortOnSignal(): AbortController {
   return controller;
 }
 
+/** Not process.exitCode alone: a connection that lingers would keep the command from ending. */
+function end(code: number): void {
+  const listened = process.listenerCount('exit') > 0 || process.execArgv.length > 0;
+  if (!usesStreams && !listened) endProcess(code);
+  process.exit(code);
+}
+
 runProgram(context).then(
-  (code) => {
-    // Not process.exitCode alone: a connection that lingers would keep the command from ending.
-    process.exit(process.exitCode ?? code);
-  },
+  (code) => end(typeof process.exitCode === 'number' ? process.exitCode : code),
   (error: unknown) => {
     process.stderr.write(`tinyrun: ${error instanceof Error ? error.stack : String(error)}\n`);
     process.exit(1);

@@ -39,11 +39,15 @@ export async function attachSession(context: Context, session: Session, how: Att
   if (how.stdin) undo.push(pumpStdin(context, session, { how, tell }));
   if (how.tty) undo.push(followSize(context, session));
   undo.push(watchSignals(context, how, tell));
+  let over = false;
   try {
-    return await Promise.race([told, ended(session)]);
+    const end = await Promise.race([told, ended(session)]);
+    over = end.type === 'exited';
+    return end;
   } finally {
     for (const step of undo.reverse()) step();
-    session.close();
+    // The monitor does it where it has said all. To destroy a socket costs Node a look at process.stderr, 1 ms to make.
+    if (!over) session.close();
   }
 }
 

@@ -39,7 +39,7 @@ export const run: Command = {
       return 0;
     }
     const forward = parsed.bool('sig-proxy', true) && !options.tty;
-    const end = await attachSession(context, session, {
+    const attached = attachSession(context, session, {
       tty: options.tty,
       stdin: options.attach.includes('stdin'),
       stdout: options.attach.includes('stdout'),
@@ -47,7 +47,8 @@ export const run: Command = {
       detachKeys: keys,
       ...(forward ? { forward: (signal) => engine.kill(record.id, signal) } : {}),
     });
-    await engine.recover({ quick: true });
+    // While the container runs: when it has ended, the command shall, too.
+    const [end] = await Promise.all([attached, engine.recover({ quick: true })]);
     return end.type === 'detached' ? 0 : end.exitCode;
   },
 };
