@@ -41,6 +41,7 @@ apt_packages() {
   check iproute2 /usr/sbin/ip
   check user-mode-linux linux.uml
   check umoci umoci
+  check procps ps
   check bsdutils script
   check zstd zstd
   check xz-utils xz
