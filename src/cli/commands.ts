@@ -25,6 +25,8 @@ const pause = async (): Promise<Command> => (await import('./commands/pause.ts')
 const unpause = async (): Promise<Command> => (await import('./commands/unpause.ts')).unpause;
 const top = async (): Promise<Command> => (await import('./commands/top.ts')).top;
 const port = async (): Promise<Command> => (await import('./commands/port.ts')).port;
+const stats = async (): Promise<Command> => (await import('./commands/stats.ts')).stats;
+const update = async (): Promise<Command> => (await import('./commands/update.ts')).update;
 const exec = async (): Promise<Command> => (await import('./commands/exec.ts')).exec;
 const attach = async (): Promise<Command> => (await import('./commands/attach.ts')).attach;
 const inspect = async (): Promise<Command> => (await import('./commands/inspect.ts')).inspect;
@@ -34,6 +36,8 @@ const pull = async (): Promise<Command> => (await import('./commands/pull.ts')).
 const tag = async (): Promise<Command> => (await import('./commands/tag.ts')).tag;
 const history = async (): Promise<Command> => (await import('./commands/history.ts')).history;
 const push = async (): Promise<Command> => (await import('./commands/push.ts')).push;
+const save = async (): Promise<Command> => (await import('./commands/save.ts')).save;
+const load = async (): Promise<Command> => (await import('./commands/load.ts')).load;
 const version = async (): Promise<Command> => (await import('./commands/version.ts')).version;
 const info = async (): Promise<Command> => (await import('./commands/info.ts')).info;
 const reset = async (): Promise<Command> => (await import('./commands/system-reset.ts')).systemReset;
@@ -54,11 +58,15 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
   rename: { summary: 'Rename a container', load: rename },
   top: { summary: 'Display the running processes of a container', load: top },
   port: { summary: 'List port mappings or a specific mapping for the container', load: port },
+  stats: { summary: 'Display a live stream of container resource usage statistics', load: stats },
+  update: { summary: 'Update configuration of one or more containers', load: update },
   wait: { summary: 'Block until containers stop, then print their exit codes', load: wait },
   rm: { summary: 'Remove one or more containers', load: rm },
   inspect: { summary: 'Return low-level information on containers and images', load: inspect },
   pull: { summary: 'Download an image from a registry', load: pull },
   push: { summary: 'Upload an image to a registry', load: push },
+  save: { summary: 'Save one or more images to a tar archive', load: save },
+  load: { summary: 'Load images from a tar archive or STDIN', load },
   images: { summary: 'List images', load: images },
   rmi: { summary: 'Remove one or more images', load: rmi },
   tag: { summary: 'Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE', load: tag },
@@ -100,6 +108,8 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: 'Remove all stopped containers',
     load: async () => (await import('./commands/container-prune.ts')).containerPrune,
   },
+  'container stats': { summary: 'Display a live stream of container resource usage statistics', load: stats },
+  'container update': { summary: 'Update configuration of one or more containers', load: update },
   'container wait': { summary: 'Block until containers stop, then print their exit codes', load: wait },
   'container rm': { summary: 'Remove one or more containers', load: rm },
   'container remove': { load: rm },
@@ -111,6 +121,8 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
   'image list': { load: images },
   'image pull': { summary: 'Download an image from a registry', load: pull },
   'image push': { summary: 'Upload an image to a registry', load: push },
+  'image save': { summary: 'Save one or more images to a tar archive', load: save },
+  'image load': { summary: 'Load images from a tar archive or STDIN', load },
   'image rm': { summary: 'Remove one or more images', load: rmi },
   'image remove': { load: rmi },
   'image tag': { summary: 'Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE', load: tag },

@@ -3,11 +3,13 @@
  * front end of it.
  */
 import { DEFAULT_ROOTS, pathsOf } from '../disk/paths.ts';
+import type { LoadedImage } from '../image/load.ts';
 import type { RemovedImage } from '../image/store.ts';
 import type { StoredImage } from '../image/stored-image.ts';
 import type { Session } from '../native/launch.ts';
 import { useNativeDirectory } from '../native/library.ts';
 import type { LayoutServer, ServeOptions } from '../registry/server.ts';
+import type { LoadHow, SaveHow } from './archive.ts';
 import { type ContainerRequest, completeOptions } from './container-options.ts';
 import type { Container } from './containers.ts';
 import type { Core, EngineOptions } from './core.ts';
@@ -21,16 +23,19 @@ import type { ContainerSummary } from './list.ts';
 import type { LoginRequest } from './login.ts';
 import type { LogEntry, LogsHow } from './logs.ts';
 import type { NetworkFacts } from './network-facts.ts';
+import type { Limits } from './options.ts';
 import type { PrunedContainers } from './prune.ts';
 import type { Pulled, PullHow } from './pull.ts';
 import type { PushedImage, PushHow } from './push.ts';
 import type { RestartHow } from './restart.ts';
 import type { Started, StartHow } from './start.ts';
+import type { Stats, StatsHow } from './stats.ts';
 import type { StopHow } from './stop.ts';
 import type { Processes } from './top.ts';
 
 export type { ErrorKind } from '../errors.ts';
 export { TinyrunError } from '../errors.ts';
+export type { LoadedImage } from '../image/load.ts';
 export type { PullEvent } from '../image/pull-events.ts';
 export type { PushEvent } from '../image/push.ts';
 export type { RemovedImage } from '../image/store.ts';
@@ -39,6 +44,7 @@ export type { ExitRecord, Session } from '../native/launch.ts';
 export type { Digest } from '../oci/digest.ts';
 export type { Platform } from '../oci/image-spec.ts';
 export type { LayoutServer, ServeOptions } from '../registry/server.ts';
+export type { LoadHow, SaveHow } from './archive.ts';
 export type { ContainerRequest } from './container-options.ts';
 export type { Container, ContainerRecord, StateRecord, Status } from './containers.ts';
 export type { EngineOptions } from './core.ts';
@@ -66,6 +72,7 @@ export type { Pulled, PullHow } from './pull.ts';
 export type { PushedImage, PushHow } from './push.ts';
 export type { RestartHow } from './restart.ts';
 export type { Started, StartHow } from './start.ts';
+export type { Stats, StatsHow } from './stats.ts';
 export type { StopHow } from './stop.ts';
 export type { Processes } from './top.ts';
 
@@ -91,6 +98,10 @@ export interface Engine {
   top(container: string, psArguments?: readonly string[]): Promise<Processes>;
   /** Docker's NetworkSettings.Ports: what is published while it runs. */
   ports(container: string): Promise<NetworkFacts['ports']>;
+  /** Changes limits: now where it runs, and for all its starts. */
+  update(container: string, limits: Limits): Promise<{ readonly warnings: readonly string[] }>;
+  /** Once a second what containers use. */
+  stats(how?: StatsHow): AsyncGenerator<readonly Stats[]>;
   /** Removes the containers that do not run. */
   pruneContainers(matches?: (container: Container) => boolean): Promise<PrunedContainers>;
   /** @param signal name or number; default SIGKILL */
@@ -117,6 +128,10 @@ export interface Engine {
   pull(image: string, how?: PullHow): Promise<Pulled>;
   /** Sends an image to the registry that its name says. */
   push(image: string, how?: PushHow): Promise<PushedImage[]>;
+  /** A tar of images that is an OCI layout and a docker archive in one, as a stream. */
+  save(images: readonly string[], how?: SaveHow): Promise<AsyncIterable<Uint8Array>>;
+  /** The images of such a tar, of `docker save` in any form, or of an OCI layout; gzip and zstd are undone. */
+  load(archive: AsyncIterable<Uint8Array>, how?: LoadHow): Promise<LoadedImage[]>;
   /** Verifies credentials and keeps them where Docker does. @returns the file that has the password unencrypted now */
   login(request: LoginRequest): Promise<{ plainFile?: string }>;
   /** @param server empty: Docker Hub */
@@ -153,6 +168,8 @@ export function openEngine(options: EngineOptions = {}): Engine {
     rename: async (text, name) => (await import('./rename.ts')).renameContainer(core, text, name),
     top: async (text, psArguments) => (await import('./top.ts')).containerProcesses(core, text, psArguments),
     ports: async (text) => (await import('./list.ts')).publishedPorts(core, text),
+    update: async (text, limits) => (await import('./update.ts')).updateContainer(core, text, limits),
+    stats: (how) => statsOf(core, how),
     pruneContainers: async (matches = () => true) =>
       (await import('./prune.ts')).pruneContainers(core, matches),
     kill: async (text, signal) => (await import('./stop.ts')).killContainer(core, text, signal),
@@ -169,6 +186,8 @@ export function openEngine(options: EngineOptions = {}): Engine {
     diskUsage: async () => (await import('./disk-usage.ts')).diskUsage(core),
     pull: async (text, how) => (await import('./pull.ts')).pullImage(core, text, how),
     push: async (text, how) => (await import('./push.ts')).pushImage(core, text, how),
+    save: async (texts, how) => (await import('./archive.ts')).saveImages(core, texts, how),
+    load: async (archive, how) => (await import('./archive.ts')).loadImages(core, archive, how),
     login: async (request) => (await import('./login.ts')).login(core, request),
     logout: async (server) => (await import('./login.ts')).logout(core, server),
     recover: async (how) => (await import('./recover.ts')).recoverAll(core, how),
@@ -176,6 +195,10 @@ export function openEngine(options: EngineOptions = {}): Engine {
       (await import('../cgroups/host.ts')).hostCgroups().version.replace(/v|none/, ''),
     reset: async () => (await import('./reset.ts')).resetStore(core),
   };
+}
+
+async function* statsOf(core: Core, how: StatsHow | undefined): AsyncGenerator<readonly Stats[]> {
+  yield* (await import('./stats.ts')).readStats(core, how);
 }
 
 async function* logsOf(core: Core, text: string, how: LogsHow | undefined): AsyncGenerator<LogEntry> {

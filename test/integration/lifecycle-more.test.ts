@@ -149,3 +149,72 @@ describe('container prune', () => {
     expect(left).toEqual([running, kept].sort());
   });
 });
+
+describe('update', () => {
+  const limits = 'cat /sys/fs/cgroup/pids.max /sys/fs/cgroup/pids/pids.max 2>/dev/null; true';
+
+  it('changes limits of what runs, and of its next start', async () => {
+    await detached('--name', 'grows', '--memory', '32m', '--pids-limit', '50', 'busybox', 'sleep', '100');
+    const memory = async () =>
+      Number(
+        await box.ok([
+          ...['exec', 'grows', 'sh', '-c'],
+          'cd /sys/fs/cgroup; cat memory.max memory/memory.limit_in_bytes 2>/dev/null; true',
+        ]),
+      );
+    for (const size of [64, 24]) {
+      expect(await box.ok(['update', '-m', `${size}m`, '--pids-limit', String(size), 'grows'])).toBe('grows');
+      expect(await memory()).toBe(size * 1024 * 1024);
+      expect(await box.ok(['exec', 'grows', 'sh', '-c', limits])).toBe(String(size));
+    }
+    await box.ok(['restart', '-t', '0', 'grows']);
+    expect(await memory()).toBe(24 * 1024 * 1024);
+    expect(await inspect('{{.HostConfig.Memory}} {{.HostConfig.PidsLimit}}', 'grows')).toBe('25165824 24');
+  });
+
+  it('refuses what makes no sense', async () => {
+    await box.ok(['create', '--name', 'idle', '--network', 'none', 'busybox', 'true']);
+    expect((await box.run(['update', 'idle'])).code).toBe(125);
+    expect((await box.run(['update', '--restart', 'always', 'idle'])).code).toBe(125);
+    const small = await box.run(['update', '-m', '1m', 'idle']);
+    expect(small.code).toBe(1);
+    expect(small.stderr).toContain('Minimum memory limit allowed is 6MB');
+    await box.ok(['update', '--cpus', '0.5', 'idle']);
+    expect(await inspect('{{.HostConfig.NanoCpus}}', 'idle')).toBe('500000000');
+  });
+});
+
+describe('stats', () => {
+  it('--no-stream shows Docker’s columns', async () => {
+    await detached('--name', 'idle', '-m', '32m', 'busybox', 'sleep', '100');
+    await detached('--name', 'busy', 'busybox', 'sh', '-c', 'while :; do :; done');
+    const lines = (await box.ok(['stats', '--no-stream'])).split('\n');
+    expect(lines[0]).toMatch(
+      /^CONTAINER ID\s+NAME\s+CPU %\s+MEM USAGE \/ LIMIT\s+MEM %\s+NET I\/O\s+BLOCK I\/O\s+PIDS$/,
+    );
+    expect(lines).toHaveLength(3);
+    const json = JSON.parse(await box.ok(['stats', '--no-stream', '--format', 'json', 'idle'])) as Record<
+      string,
+      string
+    >;
+    expect(json).toMatchObject({ Name: 'idle', PIDs: '1' });
+    expect(json.MemUsage).toMatch(/^[\d.]+(B|KiB|MiB) \/ 32MiB$/);
+    const cpu = await box.ok(['stats', '--no-stream', '--format', '{{.CPUPerc}}', 'busy']);
+    expect(Number.parseFloat(cpu)).toBeGreaterThan(5);
+    expect((await box.run(['stats', '--no-stream', 'nosuch'])).stderr).toContain('No such container: nosuch');
+  });
+
+  it('streams until it is interrupted', async () => {
+    await detached('--name', 'idle', 'busybox', 'sleep', '100');
+    const child = box.start(['stats', '--format', '{{.Name}}']);
+    let text = '';
+    child.stdout.on('data', (chunk) => {
+      text += String(chunk);
+    });
+    while (text.split('\n').length < 3) await new Promise((next) => setTimeout(next, 50));
+    const code = new Promise<number | null>((resolve) => child.once('close', resolve));
+    child.kill('SIGINT');
+    expect(await code).toBe(130);
+    expect(text).toMatch(/^(idle\n)+$/);
+  });
+});

@@ -1,0 +1,51 @@
+import type { Command } from '../command.ts';
+import { CREATE_FLAGS } from '../create-flags.ts';
+import { forEach } from '../for-each.ts';
+import { limitsOf } from '../limit-flags.ts';
+import { FlagError } from '../parse.ts';
+
+/** Of the flags of `run` those that a container can take while it runs. */
+const LIVE: readonly string[] = [
+  'blkio-weight',
+  'cgroup-conf',
+  'cpu-period',
+  'cpu-quota',
+  'cpu-rt-period',
+  'cpu-rt-runtime',
+  'cpu-shares',
+  'cpus',
+  'cpuset-cpus',
+  'cpuset-mems',
+  'memory',
+  'memory-high',
+  'memory-reservation',
+  'memory-swap',
+  'pids-limit',
+];
+
+export const update: Command = {
+  name: 'update',
+  summary: 'Update configuration of one or more containers',
+  usage: '[OPTIONS] CONTAINER [CONTAINER...]',
+  options: [
+    ...CREATE_FLAGS.filter(({ long }) => LIVE.includes(long)),
+    { long: 'restart', type: 'string', help: 'Restart policy to apply when a container exits' },
+  ],
+  operands: { min: 1 },
+  async run({ context, parsed, engine: open }) {
+    if (![...LIVE, 'restart'].some((long) => parsed.has(long))) {
+      throw new FlagError('you must provide one or more flags when using this command');
+    }
+    const policy = parsed.string('restart') ?? 'no';
+    if (policy !== 'no') {
+      throw new FlagError(`restart policy "${policy}" is not supported yet, expected no`);
+    }
+    const limits = limitsOf(parsed);
+    const engine = await open();
+    return forEach(context, parsed.operands, async (name) => {
+      const { warnings } = await engine.update(name, limits);
+      for (const warning of warnings) context.stderr.write(`WARNING: ${warning}\n`);
+      context.stdout.write(`${name}\n`);
+    });
+  },
+};
