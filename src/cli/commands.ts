@@ -27,6 +27,7 @@ const top = async (): Promise<Command> => (await import('./commands/top.ts')).to
 const port = async (): Promise<Command> => (await import('./commands/port.ts')).port;
 const stats = async (): Promise<Command> => (await import('./commands/stats.ts')).stats;
 const update = async (): Promise<Command> => (await import('./commands/update.ts')).update;
+const diff = async (): Promise<Command> => (await import('./commands/diff.ts')).diff;
 const exec = async (): Promise<Command> => (await import('./commands/exec.ts')).exec;
 const attach = async (): Promise<Command> => (await import('./commands/attach.ts')).attach;
 const inspect = async (): Promise<Command> => (await import('./commands/inspect.ts')).inspect;
@@ -60,6 +61,7 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
   port: { summary: 'List port mappings or a specific mapping for the container', load: port },
   stats: { summary: 'Display a live stream of container resource usage statistics', load: stats },
   update: { summary: 'Update configuration of one or more containers', load: update },
+  diff: { summary: "Inspect changes to files or directories on a container's filesystem", load: diff },
   wait: { summary: 'Block until containers stop, then print their exit codes', load: wait },
   rm: { summary: 'Remove one or more containers', load: rm },
   inspect: { summary: 'Return low-level information on containers and images', load: inspect },
@@ -110,6 +112,10 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
   },
   'container stats': { summary: 'Display a live stream of container resource usage statistics', load: stats },
   'container update': { summary: 'Update configuration of one or more containers', load: update },
+  'container diff': {
+    summary: "Inspect changes to files or directories on a container's filesystem",
+    load: diff,
+  },
   'container wait': { summary: 'Block until containers stop, then print their exit codes', load: wait },
   'container rm': { summary: 'Remove one or more containers', load: rm },
   'container remove': { load: rm },

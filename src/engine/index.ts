@@ -14,6 +14,7 @@ import { type ContainerRequest, completeOptions } from './container-options.ts';
 import type { Container } from './containers.ts';
 import type { Core, EngineOptions } from './core.ts';
 import type { Created, CreateHow } from './create.ts';
+import type { Change } from './diff.ts';
 import type { DiskUsage } from './disk-usage.ts';
 import type { ExecHow, ExecRequest, ExecSession } from './exec.ts';
 import type { HistoryStep } from './history.ts';
@@ -49,6 +50,7 @@ export type { ContainerRequest } from './container-options.ts';
 export type { Container, ContainerRecord, StateRecord, Status } from './containers.ts';
 export type { EngineOptions } from './core.ts';
 export type { Created, CreateHow, PullPolicy } from './create.ts';
+export type { Change } from './diff.ts';
 export type { DiskUsage, Usage } from './disk-usage.ts';
 export type { ExecHow, ExecRequest, ExecSession } from './exec.ts';
 export type { HistoryStep } from './history.ts';
@@ -98,6 +100,8 @@ export interface Engine {
   top(container: string, psArguments?: readonly string[]): Promise<Processes>;
   /** Docker's NetworkSettings.Ports: what is published while it runs. */
   ports(container: string): Promise<NetworkFacts['ports']>;
+  /** What it has changed of its image's files. */
+  changes(container: string): Promise<readonly Change[]>;
   /** Changes limits: now where it runs, and for all its starts. */
   update(container: string, limits: Limits): Promise<{ readonly warnings: readonly string[] }>;
   /** Once a second what containers use. */
@@ -168,6 +172,7 @@ export function openEngine(options: EngineOptions = {}): Engine {
     rename: async (text, name) => (await import('./rename.ts')).renameContainer(core, text, name),
     top: async (text, psArguments) => (await import('./top.ts')).containerProcesses(core, text, psArguments),
     ports: async (text) => (await import('./list.ts')).publishedPorts(core, text),
+    changes: async (text) => (await import('./diff.ts')).containerChanges(core, text),
     update: async (text, limits) => (await import('./update.ts')).updateContainer(core, text, limits),
     stats: (how) => statsOf(core, how),
     pruneContainers: async (matches = () => true) =>

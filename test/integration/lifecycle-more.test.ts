@@ -218,3 +218,22 @@ describe('stats', () => {
     expect(text).toMatch(/^(idle\n)+$/);
   });
 });
+
+describe('diff', () => {
+  it('lists what was added, changed and deleted, and nothing where nothing was', async () => {
+    await detached('--name', 'clean', 'busybox', 'sleep', '100');
+    expect(await box.ok(['diff', 'clean'])).toBe('');
+    const script =
+      'echo x > /new; echo y >> /etc/passwd; rm /etc/group; mkdir -p /a/b; rm -r /home; mkdir /home; rm /bin/vi';
+    await box.run(['run', '--name', 'dirty', '--network', 'none', 'busybox', 'sh', '-c', script]);
+    const text = await box.ok(['diff', 'dirty']);
+    const changed = text.split('\n');
+    for (const line of ['A /new', 'C /etc', 'C /etc/passwd', 'D /etc/group', 'A /a', 'A /a/b']) {
+      expect(changed, text).toContain(line);
+    }
+    expect(text).not.toMatch(/hosts|resolv|\/proc|\/dev/);
+    const live = await detached('busybox', 'sh', '-c', 'echo x > /tmp/live; sleep 100');
+    await new Promise((next) => setTimeout(next, 300));
+    expect(await box.ok(['diff', live])).toContain('A /tmp/live');
+  });
+});
