@@ -107,8 +107,9 @@ function abortOnSignal(): AbortController {
 
 /** Not process.exitCode alone: a connection that lingers would keep the command from ending. */
 function end(code: number): void {
-  const listened = process.listenerCount('exit') > 0 || process.execArgv.length > 0;
-  if (!usesStreams && !listened) endProcess(code);
+  // Somebody wants a profile or the like of Node, written in the end; the one flag is of bin/tinyrun.
+  const observed = process.execArgv.some((flag) => !flag.startsWith('--v8-pool-size'));
+  if (!usesStreams && !observed && process.listenerCount('exit') === 0) endProcess(code);
   process.exit(code);
 }
 
