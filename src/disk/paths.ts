@@ -1,4 +1,4 @@
-import { join } from 'node:path';
+import { resolve } from 'node:path';
 import { type Digest, hexOf } from '../oci/digest.ts';
 
 /** The two directories everything lives in: what survives a reboot and what does not. */
@@ -41,6 +41,8 @@ export interface Paths extends Roots {
   /** Is there where the layer hides everything below it. */
   layerOpaque(diffId: Digest): string;
   temporaryLayer(random: string): string;
+  /** A directory with nothing in it: the root of an image without layers. */
+  readonly emptyLayer: string;
 
   readonly containers: string;
   container(id: string): string;
@@ -91,26 +93,28 @@ export const DEFAULT_ROOTS: Roots = { root: '/var/lib/tinyrun', runRoot: '/run/t
 /** @param roots absolute directories */
 export function pathsOf(roots: Roots): Paths {
   const { root, runRoot } = roots;
-  const containers = join(root, 'containers');
-  const layers = join(root, 'layers');
-  const blobs = join(root, 'blobs', 'sha256');
-  const ingest = join(root, 'ingest');
-  const names = join(root, 'names');
-  const networks = join(root, 'networks');
-  const cache = join(root, 'cache');
+  const top = baseOf(root);
+  const runTop = baseOf(runRoot);
+  const containers = join(top, 'containers');
+  const layers = join(top, 'layers');
+  const blobs = join(top, 'blobs', 'sha256');
+  const ingest = join(top, 'ingest');
+  const names = join(top, 'names');
+  const networks = join(top, 'networks');
+  const cache = join(top, 'cache');
   const container = (id: string): string => join(containers, id);
-  const execs = join(runRoot, 'exec');
+  const execs = join(runTop, 'exec');
   const exec = (id: string): string => join(execs, id);
-  const run = (id: string): string => join(runRoot, 'containers', id);
+  const run = (id: string): string => join(runTop, 'containers', id);
   return {
     root,
     runRoot,
     instance: root === DEFAULT_ROOTS.root ? '' : shortHash(root),
-    ociLayout: join(root, 'oci-layout'),
-    index: join(root, 'index.json'),
-    indexLock: join(root, 'index.lock'),
-    indexReserve: join(root, 'index.reserve'),
-    storeLease: join(root, 'store.lease'),
+    ociLayout: join(top, 'oci-layout'),
+    index: join(top, 'index.json'),
+    indexLock: join(top, 'index.lock'),
+    indexReserve: join(top, 'index.reserve'),
+    storeLease: join(top, 'store.lease'),
     blobs,
     blob: (digest) => join(blobs, hexOf(digest)),
     ingest,
@@ -121,6 +125,7 @@ export function pathsOf(roots: Roots): Paths {
     layerRecord: (diffId) => join(layers, hexOf(diffId), 'layer.json'),
     layerOpaque: (diffId) => join(layers, hexOf(diffId), 'opaque'),
     temporaryLayer: (random) => join(layers, `tmp-${random}`),
+    emptyLayer: join(layers, 'empty'),
     containers,
     container,
     containerRecord: (id) => join(container(id), 'container.json'),
@@ -133,7 +138,7 @@ export function pathsOf(roots: Roots): Paths {
     log: (id) => join(container(id), 'log', 'json.log'),
     names,
     name: (name) => join(names, name),
-    trash: join(root, 'trash'),
+    trash: join(top, 'trash'),
     networks,
     network: (name) => join(networks, `${name}.json`),
     cache,
@@ -147,8 +152,19 @@ export function pathsOf(roots: Roots): Paths {
     exec,
     execLock: (id) => join(exec(id), 'lock'),
     execState: (id) => join(exec(id), 'state.json'),
-    leases: (network) => join(runRoot, 'leases', network),
+    leases: (network) => join(runTop, 'leases', network),
   };
+}
+
+/** What the paths begin with: absolute, nothing in it to be resolved, no slash at its end. */
+function baseOf(root: string): string {
+  const base = resolve(root);
+  return base === '/' ? '' : base;
+}
+
+/** Of names without a slash or dots. Node's own looks at every character of the hundred paths of a start, 2 ms. */
+function join(base: string, ...names: readonly string[]): string {
+  return `${base}/${names.join('/')}`;
 }
 
 /**

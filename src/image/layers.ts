@@ -1,6 +1,7 @@
-import { existsSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
+import { makePrivateDirectory } from '../disk/atomic.ts';
 import type { Paths } from '../disk/paths.ts';
-import { TinyrunError } from '../errors.ts';
+import { errorCode, TinyrunError } from '../errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import { chainIds } from './blobs.ts';
 
@@ -43,5 +44,32 @@ export function lowerDirectories(paths: Paths, diffIds: readonly Digest[]): stri
     directories.add(paths.layerFs(name));
     if (existsSync(paths.layerOpaque(name))) break;
   }
-  return [...directories];
+  return directories.size === 0 ? [emptyLayer(paths)] : [...directories];
+}
+
+/** Overlay wants a lower directory, and an image without layers (`FROM scratch` and no more) has none. */
+function emptyLayer(paths: Paths): string {
+  makePrivateDirectory(paths.layers);
+  try {
+    mkdirSync(paths.emptyLayer, { mode: 0o755 });
+  } catch (error) {
+    if (errorCode(error) !== 'EEXIST') throw error;
+  }
+  return paths.emptyLayer;
+}
+
+/** Linux: OVL_MAX_STACK. */
+const MOST_LAYERS = 500;
+
+/**
+ * Refuses an image that no container can be made of, before anything of it is downloaded.
+ * @throws TinyrunError `unsupported`
+ */
+export function requireStackable(diffIds: readonly Digest[]): void {
+  const count = new Set(diffIds).size;
+  if (count <= MOST_LAYERS) return;
+  throw new TinyrunError(
+    'unsupported',
+    `Cannot use the image: it has ${count} layers, and overlay stacks ${MOST_LAYERS} at most`,
+  );
 }

@@ -8,7 +8,8 @@ import { canonicalRepository, familiarName, type Reference, withDefaultTag } fro
 import type { Registry } from '../registry/registry.ts';
 import { readVerifiedDocument, writeDocument } from './blobs.ts';
 import { diskFullError, isDiskFull } from './disk-full.ts';
-import type { Target } from './index-file.ts';
+import type { ImageSource, Target } from './index-file.ts';
+import { requireStackable } from './layers.ts';
 import { entryName } from './lookup.ts';
 import type { PullEvent } from './pull-events.ts';
 import { type PulledLayers, pullLayers } from './pull-layers.ts';
@@ -28,6 +29,8 @@ export interface PullOptions {
   readonly jobs?: number;
   /** The native unpacker. */
   readonly unpackerPath: string;
+  /** The name that the image gets; default: the reference, as pulled from its repository. */
+  readonly naming?: ImageSource;
   /** Default: unpackLayer(). */
   readonly unpack?: UnpackLayer;
 }
@@ -63,8 +66,7 @@ export async function pull(
     layers = pullLayers(source, chosen, options);
     const { fetched } = await layers.done;
     const { changed } = await store.add({
-      name: entryName(wanted),
-      pulledFrom: canonicalRepository(wanted),
+      ...(options.naming ?? { name: entryName(wanted), pulledFrom: canonicalRepository(wanted) }),
       target: chosen.target,
       key: { manifest: chosen.manifestDigest, id: chosen.manifest.config.digest },
       preferred: chosen.preferred,
@@ -180,6 +182,7 @@ async function configOf(
   const bytes = known ?? (await source.registry.blobBytes(source.reference, manifest.config, LONGEST_CONFIG));
   const config = parseImageConfig(bytes);
   requireSameLayers(manifest, config);
+  requireStackable(config.rootfs.diff_ids);
   if (known === undefined) writeDocument(source.store.paths, manifest.config.digest, bytes);
   return { config, fetched: known === undefined };
 }

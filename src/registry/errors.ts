@@ -194,9 +194,10 @@ export function isSchemeMismatch(code: string | undefined): boolean {
 export function connectionError(
   method: string,
   url: URL,
-  error: unknown,
+  thrown: unknown,
   reachedBefore: boolean,
 ): RegistryError {
+  const error = withoutUrl(thrown);
   const code = errorCode(error);
   const what = `${method} ${printableUrl(url)}`;
   if (isCertificateError(code)) {
@@ -218,4 +219,12 @@ export function connectionError(
     retry: isPassing ? 'always' : 'never',
     cause: error,
   });
+}
+
+/** node-fetch's errors name the URL, with what may be secret in it: a signed storage URL's query. */
+function withoutUrl(error: unknown): unknown {
+  if (!(error instanceof Error)) return error;
+  const reason = /^request to .* failed, reason: (.*)$/s.exec(error.message)?.[1];
+  if (reason === undefined) return error;
+  return Object.assign(new Error(reason), { code: errorCode(error) });
 }

@@ -98,7 +98,8 @@ export function parseJsonObject(bytes: Uint8Array, document: string, longest: nu
     // The parser's own message quotes the input, which is of no use and may be hostile.
     throw new TinyrunError('invalid', `Cannot read ${document}: it is not valid JSON`);
   }
-  return shapeOf(document).object(value, document);
+  if (isObject(value)) return value;
+  throw new TinyrunError('invalid', `Cannot read ${document}: it is not a JSON object`);
 }
 
 /** Only the object's own property: `constructor` is not a field of every document. Null counts as absent. */

@@ -190,6 +190,9 @@ describe.concurrent('a registry that refuses', () => {
   it('is not there', async () => {
     const outcome = await box.run(['pull', '127.0.0.1:1/x']);
     expect(failureLine(outcome, 1)).toMatch(/127\.0\.0\.1:1\/.*connection refused/);
+    expect(failureLine(await box.run(['pull', 'nosuch.invalid/x']), 1)).toMatch(
+      /^HEAD https:\/\/nosuch\.invalid\/v2\/x\/manifests\/latest: (no such host|the host name cannot)[^/]*$/,
+    );
     const tls = await box.run(['pull', `localhost:${registry.host.split(':')[1]}/none`]);
     expect(failureLine(tls, 1)).toContain('not found');
   });
@@ -434,7 +437,7 @@ describe.concurrent('a registry that redirects', () => {
     ['in-a-circle', (name) => `/v2/library/${name}/manifests/latest`, /redirects in a circle/],
     ['to-a-file', () => 'file:///etc/passwd', /no usable address/],
     ['with-a-password', () => 'http://user:secret@127.0.0.1/', /no usable address/],
-    ['to-nothing', () => 'http://127.0.0.1:1/', /connection refused/],
+    ['to-nothing', () => 'http://127.0.0.1:1/?signature=secret', /127\.0\.0\.1:1\/.*: connection refused/],
     ['to-nonsense', () => 'http://%zz/', /no usable address/],
   ])('%s', async (name, to, text) => {
     await publish(name);

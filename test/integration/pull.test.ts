@@ -39,6 +39,7 @@ afterAll(async () => {
   expect(left).toEqual([]);
 });
 
+const BUSYBOX = '/bin/busybox';
 const HOST = { os: 'linux', architecture: HOST_ARCHITECTURE };
 
 /** One small layer on the busybox layer, so that the image can run. */
@@ -385,6 +386,22 @@ describe('pull: layers', () => {
     await box.publish(imageOf({ layers: [empty, base, empty, between, empty], platform: HOST }), 'empties');
     await box.ok(['pull', 'empties']);
     expect(await runs('empties', 'ls', '/bin/busybox')).toBe('/bin/busybox');
+  });
+
+  it('none, and more than can be stacked', async () => {
+    await box.publish(imageOf({ layers: [], platform: HOST }), 'scratch');
+    await box.ok(['pull', 'scratch']);
+    const outcome = await box.run(['run', '--rm', '--network', 'none', 'scratch', '/nothing']);
+    expect(outcome.code, show(outcome)).toBe(127);
+    const mount = `${BUSYBOX}:/bin/busybox:ro`;
+    const flags = ['--rm', '--network', 'none', '-v', mount, 'scratch', '/bin/busybox', 'ls', '/'];
+    expect(await box.ok(['run', ...flags])).toBe('bin\ndev\netc\nproc\nsys');
+    const layer = await layerOf([]);
+    const layers = Array.from({ length: 501 }, (_, n) => ({ ...layer, diffId: digestOf(`${n}`) }));
+    await box.publish(imageOf({ layers, platform: HOST }), 'tower');
+    expect(failureLine(await box.run(['pull', '-q', 'tower']), 1)).toBe(
+      'Cannot use the image: it has 501 layers, and overlay stacks 500 at most',
+    );
   });
 
   it('sixty of them', async () => {

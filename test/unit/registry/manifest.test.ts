@@ -118,8 +118,8 @@ describe('parseDocument()', () => {
     ],
     ['no JSON', '{', undefined, 'invalid', 'not valid JSON'],
     ['no UTF-8', '', undefined, 'invalid', 'not valid JSON'],
-    ['a list', [], undefined, 'invalid', 'not an object'],
-    ['null', 'null', undefined, 'invalid', 'not an object'],
+    ['a list', [], undefined, 'invalid', 'not a JSON object'],
+    ['null', 'null', undefined, 'invalid', 'not a JSON object'],
     [
       'a config that is text',
       { ...MANIFEST, config: 'x' },
