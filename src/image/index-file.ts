@@ -157,6 +157,9 @@ export function putEntry(
   first: boolean,
 ): readonly IndexEntry[] {
   const { name, target, key, pulledFrom } = added;
+  // What has a name needs no second entry without one.
+  if (name === undefined && entries.some((entry) => entry.name !== undefined && has(entry, target, key)))
+    return entries;
   const known = entries.find((entry) => entry.name === name && entry.target.digest === target.digest);
   const before = known?.images ?? [];
   const others = before.filter((image) => image.manifest !== key.manifest);
@@ -181,6 +184,11 @@ export function putEntry(
     (one) => one !== old && !(one.name === undefined && one.target.digest === target.digest),
   );
   return [...rest, ...(old === undefined ? [] : demoted(old, rest)), entry];
+}
+
+function has(entry: IndexEntry, target: Target, key: ImageKey): boolean {
+  const isThere = entry.images?.some(({ manifest }) => manifest === key.manifest) ?? false;
+  return isThere && entry.target.digest === target.digest;
 }
 
 function demoted(entry: IndexEntry, others: readonly IndexEntry[]): IndexEntry[] {
