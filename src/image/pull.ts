@@ -31,8 +31,6 @@ export interface PullOptions {
   readonly unpackerPath: string;
   /** The name that the image gets; default: the reference, as pulled from its repository. */
   readonly naming?: ImageSource;
-  /** The name that the image gets; default: the reference, as pulled from its repository. */
-  readonly naming?: ImageSource;
   /** Default: unpackLayer(). */
   readonly unpack?: UnpackLayer;
 }
