@@ -1,5 +1,5 @@
 /*
- * tinyrun-unpack --layer DIR [--blob FD] [--have N] [--size N] [--digest HEX] [--diff-id HEX] [--lower DIR]...
+ * tinyrun-unpack --layer DIR [--blob FD] [--have N] [--follow 0|1] [--size N] [--digest HEX] [--diff-id HEX] [--lower DIR]...
  *                [--compression auto|gzip|zstd|none] [--opaque-xattr NAME] [--threads 1|2] [--max-bytes N] [--max-entries N]
  *
  * Exit status 0 and {"ok":true,...} on stdout, or 1 and {"ok":false,"kind":...}: see report.c. The caller removes the
@@ -24,7 +24,7 @@ struct options {
     size_t lower_count;
     int blob_fd;
     enum compression compression;
-    uint64_t have, size, max_bytes, max_entries, threads;
+    uint64_t have, follow, size, max_bytes, max_entries, threads;
 };
 
 static int usage(const char *what, const char *value) {
@@ -61,6 +61,7 @@ static int take_option(struct options *options, const char *name, const char *va
     if (!is_number) return -1;
     if (strcmp(name, "--blob") == 0) return options->blob_fd = (int)number, number > 2 && number < INT_MAX ? 0 : -1;
     if (strcmp(name, "--have") == 0) return options->have = number, 0;
+    if (strcmp(name, "--follow") == 0) return options->follow = number, number <= 1 ? 0 : -1;
     if (strcmp(name, "--size") == 0) return options->size = number, 0;
     if (strcmp(name, "--threads") == 0) return options->threads = number, number == 1 || number == 2 ? 0 : -1;
     if (strcmp(name, "--max-bytes") == 0) return options->max_bytes = number, 0;
@@ -98,6 +99,7 @@ static int prepare(struct work *work, const struct options *options, struct fail
         if ((lower_fds[i] = sandbox_open_lower(options->lower[i], failure)) < 0) return -1;
     if (sandbox_enter(options->layer, failure) < 0) return -1;
     struct source_options input = {.blob_fd = options->blob_fd, .have = options->have, .size = options->size};
+    input.follow = options->follow == 1;
     input.input_fd = options->have == options->size ? -1 : STDIN_FILENO;
     struct lower lower = {lower_fds, options->lower_count};
     bool threaded = options->threads == 0 ? has_second_processor() : options->threads == 2;
@@ -150,7 +152,7 @@ int main(int argc, char **argv) {
     for (int i = 1; i < argc; i += 2)
         if (i + 1 == argc || take_option(&options, argv[i], argv[i + 1]) < 0) return usage(argv[i], argv[i + 1]);
     if (options.layer == NULL) return usage("--layer", NULL);
-    if (options.have > 0 && (options.blob_fd < 0 || options.have > options.size)) return usage("--have", "no such blob");
+    if ((options.have > 0 || options.follow) && (options.blob_fd < 0 || options.have > options.size)) return usage("--have", "no such blob");
 
     static struct work work;
     static struct failure failure;

@@ -1,6 +1,8 @@
 /*
  * The raw bytes of a blob: first those that an earlier download left in the blob file, then standard input, which is
- * written to the blob file on its way. Both are hashed: a file that lay on the disk is no more trusted than the network.
+ * written to the blob file on its way. Or the caller writes the file and standard input tells how far it has come: eight
+ * bytes, little-endian, each time; then no byte of the blob goes through a pipe. All is hashed: a file that lay on the
+ * disk is no more trusted than the network.
  */
 #include "unpack.h"
 
@@ -15,6 +17,8 @@ struct source {
     struct source_options options;
     uint64_t position; /* bytes delivered */
     bool ended;
+    uint8_t news[8]; /* a number of standard input that has not arrived whole */
+    size_t news_length;
     struct sha256 hash;
     uint8_t space[INPUT_KEPT + SOURCE_BUFFER]; /* the front is for input_more() */
 };
@@ -41,11 +45,38 @@ static int keep(struct source *source, const uint8_t *data, size_t length, uint6
     return 0;
 }
 
+static uint64_t number_of(const uint8_t bytes[8]) {
+    uint64_t number = 0;
+    for (int i = 7; i >= 0; i--) number = number << 8 | bytes[i];
+    return number;
+}
+
+/* Waits until the file has more than the `have` bytes that are known of. False at the end of the news. */
+static bool wait_for_more(struct source *source, struct failure *failure) {
+    struct source_options *options = &source->options;
+    for (uint64_t had = options->have; options->have == had;) {
+        ssize_t n = read(options->input_fd, source->news + source->news_length, sizeof source->news - source->news_length);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) fail_errno(failure, errno, "read", "standard input");
+        if (n <= 0) return false;
+        source->news_length += (size_t)n;
+        if (source->news_length < sizeof source->news) continue;
+        uint64_t arrived = number_of(source->news);
+        source->news_length = 0;
+        if (arrived > had) options->have = arrived;
+    }
+    return true;
+}
+
 /* One read from whatever is next in line; 0 at the end. */
 static ssize_t read_some(struct source *source, uint8_t *into, size_t room, uint64_t offset, struct failure *failure) {
     const struct source_options *options = &source->options;
     for (;;) {
         ssize_t n;
+        if (options->follow && offset == options->have && offset != options->size && !wait_for_more(source, failure))
+            return failure->kind == FAIL_NONE ? 0 : -1;
+        if (options->have > options->size)
+            return fail(failure, FAIL_SIZE, "longer than the %llu bytes of its descriptor", (unsigned long long)options->size);
         if (offset < options->have) {
             uint64_t left = options->have - offset;
             n = pread(options->blob_fd, into, left < room ? (size_t)left : room, (off_t)offset);
@@ -56,7 +87,7 @@ static ssize_t read_some(struct source *source, uint8_t *into, size_t room, uint
             n = (ssize_t)(left < room ? left : room);
             memcpy(into, options->memory + offset, (size_t)n);
         } else {
-            if (options->input_fd < 0) return 0;
+            if (options->input_fd < 0 || options->follow) return 0;
             n = read(options->input_fd, into, room);
             if (n < 0 && errno != EINTR) return fail_errno(failure, errno, "read", "standard input");
             if (n > 0 && (uint64_t)n > options->size - offset)

@@ -84,6 +84,7 @@ struct source_options {
     int input_fd;          /* -1: all is in the blob file already */
     uint64_t have;         /* bytes at the start of the blob file that come first */
     uint64_t size;         /* UINT64_MAX: unknown */
+    bool follow;           /* the input tells how much the file has, and is not the blob itself */
     const uint8_t *memory; /* instead of any descriptor, for the fuzzer */
     size_t memory_size;
 };

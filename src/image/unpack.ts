@@ -17,6 +17,11 @@ export interface UnpackInput {
   readonly diffId: Digest;
   /** The bytes after the first `have`; not needed where those are all. */
   readonly body?: AsyncIterable<Uint8Array>;
+  /**
+   * Instead of `body`: the caller writes the file, and yields how many bytes from its start are there, each time they
+   * are more. The unpacker reads the file itself: the blob goes through no pipe.
+   */
+  readonly arrived?: AsyncIterable<number>;
   /** The layers below, top first, for a layer that failed with `needs-lower`. */
   readonly lower?: readonly string[];
   /** Kills the unpacker. */
@@ -78,7 +83,8 @@ export type UnpackLayer = (input: UnpackInput) => Promise<UnpackReport>;
  * @throws UnpackError; whatever `body` throws; the signal's reason
  */
 export const unpackLayer: UnpackLayer = async (input) => {
-  const { unpacker, blobFd, body, signal, descriptor } = input;
+  const { unpacker, blobFd, arrived, signal, descriptor } = input;
+  const body = arrived === undefined ? input.body : encodeNumbers(arrived);
   signal?.throwIfAborted();
   const child = spawn(unpacker, argumentsOf(input), {
     stdio: [body === undefined ? 'ignore' : 'pipe', 'pipe', 'ignore', blobFd],
@@ -103,7 +109,8 @@ export const unpackLayer: UnpackLayer = async (input) => {
 };
 
 /** The blob is descriptor 3 of the child: the fourth of its `stdio`. */
-function argumentsOf({ layerDir, have, descriptor, diffId, lower = [], maxBytes }: UnpackInput): string[] {
+function argumentsOf(input: UnpackInput): string[] {
+  const { layerDir, have, descriptor, diffId, lower = [], maxBytes } = input;
   const options = ['--layer', layerDir, '--blob', '3', '--have', String(have)];
   options.push(
     '--size',
@@ -113,9 +120,19 @@ function argumentsOf({ layerDir, have, descriptor, diffId, lower = [], maxBytes 
     '--diff-id',
     hexOf(diffId),
   );
+  if (input.arrived !== undefined) options.push('--follow', '1');
   for (const directory of lower) options.push('--lower', directory);
   if (maxBytes !== undefined) options.push('--max-bytes', String(maxBytes));
   return options;
+}
+
+/** native/unpack/source.c: eight bytes each, little-endian. */
+async function* encodeNumbers(numbers: AsyncIterable<number>): AsyncGenerator<Uint8Array> {
+  for await (const number of numbers) {
+    const bytes = Buffer.alloc(8);
+    bytes.writeBigUInt64LE(BigInt(number));
+    yield bytes;
+  }
 }
 
 interface End {

@@ -1,9 +1,19 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import {
+  closeSync,
+  fstatSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  writeSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterAll, describe, expect } from 'vitest';
 import { isUnpackError } from '../../src/image/unpack.ts';
+import { flipped, LAYER, noise } from '../fixtures/sample-layer.ts';
 import { directory, file, hardLink, pax, symlink, tar } from '../fixtures/tars.ts';
 import { describeTree } from '../fixtures/trees.ts';
 import { needing } from '../harness/requires.ts';
@@ -14,138 +24,6 @@ const bench = makeUnpackBench();
 const { unpack } = bench;
 
 afterAll(bench.dispose);
-
-/** Bytes that do not compress, and do not repeat. */
-function noise(length: number): Buffer {
-  const bytes = Buffer.alloc(length);
-  let state = 1;
-  for (let at = 0; at < length; at += 1) {
-    state = (Math.imul(state, 1_103_515_245) + 12_345) >>> 0;
-    bytes[at] = state >>> 16;
-  }
-  return bytes;
-}
-
-const LAYER = tar(
-  directory('d'),
-  file('d/text', 'line of text\n'.repeat(100_000)),
-  file('d/noise', noise(700_000)),
-);
-
-function zstd(bytes: Uint8Array, ...options: string[]): Buffer {
-  return execFileSync('zstd', ['-q', '-c', ...options], { input: bytes, maxBuffer: 1 << 30 });
-}
-
-/** A gzip member with every optional field of the header. */
-function gzipWithFields(bytes: Uint8Array): Buffer {
-  const plain = gzipSync(bytes);
-  const head = Buffer.from(plain.subarray(0, 10));
-  head[3] = 1 | 2 | 4 | 8 | 16;
-  const extra = Buffer.alloc(2 + 5000, 7);
-  extra.writeUInt16LE(5000, 0);
-  const named = Buffer.concat([head, extra, Buffer.from('name\0comment\0')]);
-  const sum = Buffer.alloc(2);
-  sum.writeUInt16LE((headerSum(named) & 0xffff) >>> 0);
-  return Buffer.concat([named, sum, plain.subarray(10)]);
-}
-
-/** CRC-32 of few bytes, by its definition. */
-function headerSum(bytes: Uint8Array): number {
-  let sum = 0xffffffff;
-  for (const byte of bytes) {
-    sum ^= byte;
-    for (let bit = 0; bit < 8; bit += 1) sum = (sum >>> 1) ^ (sum & 1 ? 0xedb88320 : 0);
-  }
-  return (sum ^ 0xffffffff) >>> 0;
-}
-
-const skippable = Buffer.concat([
-  Buffer.from('502a4d18', 'hex'),
-  Buffer.from([4, 0, 0, 0]),
-  Buffer.from('abcd'),
-]);
-const half = LAYER.length >> 1;
-
-describe('unpackLayer() compression', () => {
-  const whole: readonly (readonly [string, () => Uint8Array])[] = [
-    ['none', () => LAYER],
-    ['gzip', () => gzipSync(LAYER)],
-    ['gzip, stored', () => gzipSync(LAYER, { level: 0 })],
-    ['gzip, fixed codes', () => gzipSync(LAYER, { strategy: 4 })],
-    ['gzip, best', () => gzipSync(LAYER, { level: 9 })],
-    [
-      'gzip of many members',
-      () => Buffer.concat(Array.from(slices(LAYER, 100_000), (part) => gzipSync(part))),
-    ],
-    ['gzip with an empty member', () => Buffer.concat([gzipSync(''), gzipSync(LAYER), gzipSync('')])],
-    ['gzip with zeros behind', () => Buffer.concat([gzipSync(LAYER), Buffer.alloc(3000)])],
-    ['gzip with all fields in its header', () => gzipWithFields(LAYER)],
-    ['zstd', () => zstd(LAYER)],
-    ['zstd of many frames', () => Buffer.concat([zstd(LAYER.subarray(0, half)), zstd(LAYER.subarray(half))])],
-    ['zstd with skippable frames', () => Buffer.concat([skippable, zstd(LAYER), skippable])],
-    ['zstd with the largest window', () => zstd(LAYER, '--long=27', '-19')],
-  ];
-  for (const [what, compress] of whole) {
-    it(what, async () => {
-      const blob = compress();
-      const { layer, outcome, blob: kept } = await unpack(blob, LAYER);
-      expect(outcome).toBe('ok');
-      expect(kept.equals(blob)).toBe(true);
-      expect(readFileSync(join(layer, 'd/noise')).equals(noise(700_000))).toBe(true);
-    });
-  }
-
-  it('byte by byte', async () => {
-    const content = tar(file('x', 'some text, some text, some text'.repeat(20)));
-    for (const blob of [gzipWithFields(content), zstd(content), content]) {
-      expect((await unpack(blob, content, { body: piecesOf(blob, 1) })).outcome).toBe('ok');
-    }
-  });
-
-  const gzip = gzipSync(LAYER);
-  const broken: readonly (readonly [string, () => Uint8Array])[] = [
-    ['a gzip that ends early', () => gzip.subarray(0, gzip.length - 10)],
-    ['a gzip that ends inside its header', () => gzip.subarray(0, 7)],
-    ['a gzip with a wrong sum', () => flipped(gzip, gzip.length - 6)],
-    ['a gzip with a wrong length', () => flipped(gzip, gzip.length - 2)],
-    ['a gzip with garbage behind', () => Buffer.concat([gzip, Buffer.from('garbage')])],
-    ['a gzip with a flipped bit', () => flipped(gzip, 5000)],
-    [
-      'a gzip of a reserved block type',
-      () => Buffer.concat([gzip.subarray(0, 10), Buffer.from([7]), Buffer.alloc(20)]),
-    ],
-    ['a zstd that ends early', () => zstd(LAYER).subarray(0, -10)],
-    ['a zstd with a flipped bit', () => flipped(zstd(LAYER), 5000)],
-    ['a zstd with garbage behind', () => Buffer.concat([zstd(LAYER), Buffer.from('garbage')])],
-    ['a zstd with a window of 2 GiB', hugeWindow],
-    ['xz', () => Buffer.from('fd377a585a000004e6d6b446', 'hex')],
-    ['bzip2', () => Buffer.from('BZh91AY&SY')],
-  ];
-  for (const [what, make] of broken) {
-    it(`refuses ${what}`, async () => {
-      expect((await unpack(make(), LAYER)).outcome).toBe('corrupt');
-    });
-  }
-});
-
-/** A frame header that asks for a window of 2 GiB. */
-function hugeWindow(): Buffer {
-  return Buffer.concat([
-    Buffer.from('28b52ffd00', 'hex'),
-    Buffer.from([(31 - 10) << 3]),
-    Buffer.alloc(64, 1),
-  ]);
-}
-
-function* slices(bytes: Uint8Array, size: number): Generator<Uint8Array> {
-  for (let at = 0; at < bytes.length; at += size) yield bytes.subarray(at, at + size);
-}
-
-function flipped(bytes: Uint8Array, at: number): Buffer {
-  const copy = Buffer.from(bytes);
-  copy[at] = (copy[at] ?? 0) ^ 0x10;
-  return copy;
-}
 
 describe('unpackLayer() verification', () => {
   const blob = gzipSync(LAYER);
@@ -180,6 +58,46 @@ describe('unpackLayer() verification', () => {
     const other = flipped(blob, 100);
     const descriptor = { mediaType: '', digest: digestOf(blob), size: blob.length };
     expect((await unpack(other, LAYER, { have: 5000, descriptor })).outcome).toBe('digest');
+  });
+
+  it('follows a file that the caller writes', async () => {
+    const path = join(bench.top, 'growing');
+    const fd = openSync(path, 'w+');
+    const grow = (to: number): void => {
+      const from = fstatSync(fd).size;
+      writeSync(fd, blob, from, to - from, from);
+    };
+    async function* arriving(end: number): AsyncGenerator<number> {
+      yield fstatSync(fd).size;
+      for (let to = 1; to < end; to += 33_333) {
+        grow(to);
+        yield to;
+        if (to % 5 === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+      }
+      grow(end);
+      yield end;
+    }
+    const descriptor = { mediaType: '', digest: digestOf(blob), size: blob.length };
+    try {
+      const input = { blobFd: fd, have: 0, descriptor, diffId: digestOf(LAYER) };
+      expect(
+        (await unpack(Buffer.alloc(0), LAYER, { ...input, arrived: arriving(blob.length) })).outcome,
+      ).toBe('ok');
+      ftruncateSync(fd);
+      expect(
+        (await unpack(Buffer.alloc(0), LAYER, { ...input, arrived: arriving(blob.length - 1) })).outcome,
+      ).toBe('size');
+      async function* broken(): AsyncGenerator<number> {
+        yield 1000;
+        throw new Error('connection reset');
+      }
+      expect((await unpack(Buffer.alloc(0), LAYER, { ...input, arrived: broken() })).outcome).toBe(
+        'Error: connection reset',
+      );
+      expect(readFileSync(path).equals(blob.subarray(0, -1))).toBe(true);
+    } finally {
+      closeSync(fd);
+    }
   });
 
   it('a body that fails: its error, and all that came is in the file', async () => {
