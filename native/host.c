@@ -239,25 +239,52 @@ static long place_fds(const int32_t *fds, size_t count) {
     return 0;
 }
 
+/*
+ * A program that a container can reach by /proc/<pid>/exe, and may even execute itself as /proc/self/exe, must not be
+ * writable there (CVE-2019-5736): it is executed through a read-only mount of its directory that is attached nowhere. That keeps
+ * also chmod out, and unlike a sealed copy costs no memory. Returns the directory's fd; -1 where it cannot be had.
+ */
+static int open_program_directory(const char *path) {
+    char directory[4096];
+    const struct tr_mount_attr readonly = {.attr_set = TR_ATTR_RDONLY};
+    size_t length = (size_t)(strrchr(path, '/') - path);
+    if (length == 0 || length >= sizeof directory) return -1;
+    memcpy(directory, path, length);
+    directory[length] = 0;
+    long fd = sys_open_tree(AT_FDCWD, directory, TR_OPEN_TREE_CLONE);
+    if (fd < 0) return -1;
+    /* Above the numbers that start_child() fills. */
+    long moved = sys_mount_setattr((int)fd, 0, &readonly) < 0 ? -1 : sys_fcntl((int)fd, F_DUPFD_CLOEXEC, 32);
+    sys_close((int)fd);
+    return moved < 0 ? -1 : (int)moved;
+}
+
 /* Shares our memory until the exec: no C library calls, nothing written but *error. */
-static __attribute__((noinline)) void start_child(const char *path, char *const *argv, const int32_t *fds, size_t count,
-                                                  volatile int *error) {
+static __attribute__((noinline)) void start_child(const char *path, int directory, char *const *argv, const int32_t *fds,
+                                                  size_t count, volatile int *error) {
     static char *const no_environment[] = {NULL};
     const uint64_t none = 0;
     sys_signals_default();
     sys_sigmask(SIG_SETMASK, &none, NULL);
     syscall(SYS_setsid);
     long result = place_fds(fds, count);
+    if (result >= 0 && directory >= 0) {
+        const char *name = path;
+        for (const char *at = path; *at != 0; at++)
+            if (*at == '/') name = at + 1;
+        syscall(SYS_execveat, directory, name, argv, no_environment, 0);
+    }
     if (result >= 0) result = sys_execve(path, argv, no_environment);
     *error = (int)result;
     sys_exit(127);
 }
 
 /* Alone with its arguments: whatever lives across a vfork in registers may come back changed. */
-static __attribute__((noinline)) int start(const char *path, char *const *argv, const int32_t *fds, size_t count) {
+static __attribute__((noinline)) int start(const char *path, int directory, char *const *argv, const int32_t *fds,
+                                           size_t count) {
     volatile int error = 0;
     pid_t pid = vfork();
-    if (pid == 0) start_child(path, argv, fds, count, &error);
+    if (pid == 0) start_child(path, directory, argv, fds, count, &error);
     if (pid < 0) return -errno;
     if (error == 0) return pid;
     sys_wait4(pid, NULL, 0);
@@ -274,6 +301,7 @@ int tinyrun_start(const char *path, const char *arguments, size_t count, const i
     uint64_t before;
     char *argv[LIST_MAX + 1];
     int32_t table[16];
+    if (path[0] != '/') return -EINVAL;
     if (fd_count > 12) return -E2BIG;
     int result = split(arguments, count, argv);
     if (result < 0) return result;
@@ -283,8 +311,10 @@ int tinyrun_start(const char *path, const char *arguments, size_t count, const i
     for (size_t at = 0; at < fd_count; at++) table[3 + at] = fds[at];
     /* All 64: a handler of Node's must not run in the child, on the shared stack. */
     sys_sigmask(SIG_SETMASK, &all, &before);
-    result = start(path, argv, table, 3 + fd_count);
+    int directory = open_program_directory(path);
+    result = start(path, directory, argv, table, 3 + fd_count);
     sys_sigmask(SIG_SETMASK, &before, NULL);
+    if (directory >= 0) sys_close(directory);
     sys_close((int)null);
     return result;
 }

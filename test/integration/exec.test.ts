@@ -1,5 +1,5 @@
 import { execFileSync, spawn } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { chmodSync, existsSync, openSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect } from 'vitest';
 import { needing } from '../harness/requires.ts';
@@ -112,6 +112,23 @@ describe('exec', () => {
       expect(outcome.code, show(outcome)).toBeGreaterThan(125);
     }
     expect(await sh('ls /proc/self/fd | wc -l')).toBe('4');
+  });
+
+  it('gives no way to change our program on the host (CVE-2019-5736)', async () => {
+    const id = await box.ok(['inspect', '--format', '{{.Id}}', 'target']);
+    const state = readFileSync(join(box.root, 'containers', id, 'state.json'), 'utf8');
+    const { monitorPid } = JSON.parse(state) as { monitorPid: number };
+    // Of the monitor, and so of what it forks: executed as /proc/self/exe it is the container's to open.
+    const program = `/proc/${monitorPid}/exe`;
+    expect(readlinkSync(program)).toMatch(/tinyrun-monitor$/);
+    expect(() => chmodSync(program, 0o755)).toThrow(/EROFS/);
+    expect(() => openSync(program, 'r+')).toThrow(/EROFS|ETXTBSY/);
+    const script = 'printf "#!/proc/self/exe\\n" > /self; chmod +x /self';
+    await sh(script);
+    for (const command of ['/proc/self/exe', '/self']) {
+      const outcome = await exec('target', command);
+      expect(outcome).toMatchObject({ code: 2, stdout: '' });
+    }
   });
 
   it('exits with 125 for wrong flags and 1 where nothing runs', async () => {
