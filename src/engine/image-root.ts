@@ -1,9 +1,16 @@
-import { errorCode } from '../errors.ts';
+import { errorCode, TinyrunError } from '../errors.ts';
 import type { Account } from '../runtime/account.ts';
 import { resolveAccount } from '../runtime/account.ts';
 
 /** Larger passwd and group files are refused, not read: an image must not fill our memory (CVE-2024-3727 and kin). */
 const LARGEST_ACCOUNT_FILE = 1024 * 1024;
+
+/** What readInRoot() says of files that an image should not have under such a name. */
+const UNREADABLE: Readonly<Record<string, string>> = {
+  EINVAL: 'it is not a regular file',
+  EISDIR: 'it is a directory',
+  EFBIG: `it has more than ${LARGEST_ACCOUNT_FILE} bytes`,
+};
 
 /** The container's root as it will be, for reading: its own changes on top, then the layers. */
 export interface ImageRoot {
@@ -33,8 +40,11 @@ export async function accountIn(
       return Buffer.from(readInRoot(fd, path, LARGEST_ACCOUNT_FILE)).toString('utf8');
     } catch (error) {
       // No such file, or none that can hold accounts: the same as in an image without one.
-      if (['ENOENT', 'ENOTDIR', 'ELOOP'].includes(errorCode(error) ?? '')) return undefined;
-      throw error;
+      const code = errorCode(error) ?? '';
+      if (['ENOENT', 'ENOTDIR', 'ELOOP'].includes(code)) return undefined;
+      const state = UNREADABLE[code];
+      if (state === undefined) throw error;
+      throw new TinyrunError('invalid', `Cannot read "${path}" of the image: ${state}`);
     }
   };
   try {

@@ -39,8 +39,17 @@ export async function explainFailure(
       cause: error,
     });
   }
-  return op.op === 'exec' ? explainExec(core, facts, op) : error;
+  if (op.op === 'exec') return explainExec(core, facts, op);
+  const hint = failure.phase === 'child' ? IN_THE_WAY[failure.errno] : undefined;
+  return hint === undefined ? error : new TinyrunError(error.kind, error.message, { hint, cause: error });
 }
+
+/** What an image can have where the engine mounts something or makes a directory: nothing is followed out of its root. */
+const IN_THE_WAY: Readonly<Record<string, string>> = {
+  EXDEV: 'A symbolic link of the image leads out of its root there',
+  ELOOP: 'Symbolic links of the image lead in a circle there',
+  ENOTDIR: 'The image has something there that is not a directory',
+};
 
 function failedOp(plan: LaunchPlan, phase: string, index: number): Op | undefined {
   switch (phase) {

@@ -334,6 +334,20 @@ describe.concurrent('files of the image where the engine works', () => {
     await unharmed();
   });
 
+  it.each<[string, LayerEntry, RegExp]>([
+    [
+      'loop',
+      { name: 'proc', type: 'symlink', linkname: 'proc' },
+      /Symbolic links of the image lead in a circle/,
+    ],
+    ['file', { name: 'proc', content: 'x' }, /The image has something there that is not a directory/],
+  ])('what is in the way is said: a %s', async (kind, entry, hint) => {
+    publish(`in-the-way-${kind}`, [base, await layerOf([entry])]);
+    const outcome = await run(`in-the-way-${kind}`);
+    expect(failureLine(outcome, 125)).toMatch(/^Cannot mount proc on "\/proc": E[A-Z]+$/);
+    expect(outcome.stderr).toMatch(hint);
+  });
+
   const mounted = join(box.directory, 'mounted');
   const links: LayerEntry[] = [
     { name: 'out', type: 'symlink', linkname: canary },
@@ -361,7 +375,11 @@ describe.concurrent('files of the image where the engine works', () => {
   });
 
   it.each<[string, readonly LayerEntry[], RegExp | undefined]>([
-    ['a fifo', [{ name: 'etc/passwd', type: 'fifo' }], /passwd/],
+    [
+      'a fifo',
+      [{ name: 'etc/passwd', type: 'fifo' }],
+      /"\/etc\/passwd" of the image: it is not a regular file/,
+    ],
     [
       'a link to /dev/zero',
       [
@@ -371,7 +389,11 @@ describe.concurrent('files of the image where the engine works', () => {
       /passwd/,
     ],
     ['a device', [{ name: 'etc/passwd', type: 'character-device', devmajor: 1, devminor: 5 }], /passwd/],
-    ['a directory', [{ name: 'etc/passwd/', type: 'directory' }], /passwd/],
+    [
+      'a directory',
+      [{ name: 'etc/passwd/', type: 'directory' }],
+      /"\/etc\/passwd" of the image: it is a directory/,
+    ],
     ['a loop', [{ name: 'etc/passwd', type: 'symlink', linkname: 'passwd' }], /passwd/],
     [
       'a link to the host’s',
