@@ -79,6 +79,8 @@ export interface Paths extends Roots {
   teardown(id: string): string;
   /** The addresses and ports of a running container, for `ps` and `inspect`. */
   networkSettings(id: string): string;
+  /** Held by whoever changes a container.json. */
+  readonly recordsLock: string;
   /** Of one `exec`: its monitor's lock and state; gone with it. */
   exec(id: string): string;
   execLock(id: string): string;
@@ -148,6 +150,7 @@ export function pathsOf(roots: Roots): Paths {
     attachSocket: (id) => join(run(id), 'attach.sock'),
     teardown: (id) => join(run(id), 'teardown'),
     networkSettings: (id) => join(run(id), 'network.json'),
+    recordsLock: join(runRoot, 'records.lock'),
     execs,
     exec,
     execLock: (id) => join(exec(id), 'lock'),

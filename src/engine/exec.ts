@@ -127,12 +127,31 @@ async function planExec(
     statePath: core.paths.execState(id),
     process,
     target: held.directory,
-    cgroup: planCgroup(hostCgroups(), base.linux.cgroupsPath ?? '/', {}),
+    cgroup: cgroupFor(base, held),
     ...(program === undefined ? {} : { seccompProgram: program }),
     openStdin: request.openStdin === true,
     withClient: request.withClient === true,
   };
   return { plan: compileExec(spec, input), spec };
+}
+
+function cgroupFor(spec: Spec, held: LiveProcess): ExecInput['cgroup'] {
+  const host = hostCgroups();
+  const { child, cgroupDirectory } = planCgroup(host, spec.linux.cgroupsPath ?? '/', {});
+  if (cgroupDirectory === undefined) return { child };
+  const text = readFileSync(`${held.directory}/cgroup`, 'utf8');
+  return { child, cgroupDirectory: birthplace(cgroupDirectory, host.unified?.mount ?? '', text) };
+}
+
+/**
+ * The cgroup v2 directory for one more process: where the first one is now. An init system may have moved itself further down
+ * and handed controllers on, and then the container's own cgroup takes no processes any more (EBUSY).
+ * @param text of /proc/<pid>/cgroup
+ */
+export function birthplace(own: string, mount: string, text: string): string {
+  const path = /^0::(\/.*)$/m.exec(text)?.[1] ?? '/';
+  const now = `${mount}${path}`;
+  return now.startsWith(`${own}/`) && !now.split('/').includes('..') ? now : own;
 }
 
 /** config.json, as it was when the container was started. */

@@ -28,11 +28,14 @@ import type { Limits } from './options.ts';
 import type { PrunedContainers } from './prune.ts';
 import type { Pulled, PullHow } from './pull.ts';
 import type { PushedImage, PushHow } from './push.ts';
+import type { RemoteHow, RemoteManifest } from './remote.ts';
 import type { RestartHow } from './restart.ts';
+import type { Served, ServeHow } from './serve.ts';
 import type { Started, StartHow } from './start.ts';
 import type { Stats, StatsHow } from './stats.ts';
 import type { StopHow } from './stop.ts';
 import type { Processes } from './top.ts';
+import type { Updated } from './update.ts';
 
 export type { ErrorKind } from '../errors.ts';
 export { TinyrunError } from '../errors.ts';
@@ -72,11 +75,14 @@ export type {
 export type { PrunedContainers } from './prune.ts';
 export type { Pulled, PullHow } from './pull.ts';
 export type { PushedImage, PushHow } from './push.ts';
+export type { RemoteHow, RemoteManifest } from './remote.ts';
 export type { RestartHow } from './restart.ts';
+export type { Served, ServeHow } from './serve.ts';
 export type { Started, StartHow } from './start.ts';
 export type { Stats, StatsHow } from './stats.ts';
 export type { StopHow } from './stop.ts';
 export type { Processes } from './top.ts';
+export type { Updated } from './update.ts';
 
 /** Containers are named by name, id, or the beginning of an id; every method throws TinyrunError. */
 export interface Engine {
@@ -103,7 +109,7 @@ export interface Engine {
   /** What it has changed of its image's files. */
   changes(container: string): Promise<readonly Change[]>;
   /** Changes limits: now where it runs, and for all its starts. */
-  update(container: string, limits: Limits): Promise<{ readonly warnings: readonly string[] }>;
+  update(container: string, limits: Limits): Promise<Updated>;
   /** Once a second what containers use. */
   stats(how?: StatsHow): AsyncGenerator<readonly Stats[]>;
   /** Removes the containers that do not run. */
@@ -132,6 +138,12 @@ export interface Engine {
   pull(image: string, how?: PullHow): Promise<Pulled>;
   /** Sends an image to the registry that its name says. */
   push(image: string, how?: PushHow): Promise<PushedImage[]>;
+  /** All tags that a repository has in its registry. */
+  remoteTags(repository: string, how?: RemoteHow): Promise<string[]>;
+  /** A manifest or index as the registry has it. */
+  remoteManifest(image: string, how?: RemoteHow): Promise<RemoteManifest>;
+  /** The images of the store, or of another OCI layout, as a registry that can be read. */
+  serve(how?: ServeHow): Promise<Served>;
   /** A tar of images that is an OCI layout and a docker archive in one, as a stream. */
   save(images: readonly string[], how?: SaveHow): Promise<AsyncIterable<Uint8Array>>;
   /** The images of such a tar, of `docker save` in any form, or of an OCI layout; gzip and zstd are undone. */
@@ -191,6 +203,9 @@ export function openEngine(options: EngineOptions = {}): Engine {
     diskUsage: async () => (await import('./disk-usage.ts')).diskUsage(core),
     pull: async (text, how) => (await import('./pull.ts')).pullImage(core, text, how),
     push: async (text, how) => (await import('./push.ts')).pushImage(core, text, how),
+    remoteTags: async (text, how) => (await import('./remote.ts')).remoteTags(core, text, how),
+    remoteManifest: async (text, how) => (await import('./remote.ts')).remoteManifest(core, text, how),
+    serve: async (how) => (await import('./serve.ts')).serveImages(core, how),
     save: async (texts, how) => (await import('./archive.ts')).saveImages(core, texts, how),
     load: async (archive, how) => (await import('./archive.ts')).loadImages(core, archive, how),
     login: async (request) => (await import('./login.ts')).login(core, request),

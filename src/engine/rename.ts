@@ -1,4 +1,5 @@
 import { writeJson } from '../disk/atomic.ts';
+import { withLock } from '../disk/lock.ts';
 import { TinyrunError } from '../errors.ts';
 import type { Core } from './core.ts';
 import { checkName, releaseName, reserveName } from './names.ts';
@@ -6,7 +7,11 @@ import { findContainer } from './query.ts';
 import { Rollback } from './rollback.ts';
 
 /** @throws TinyrunError `invalid` (name), `conflict` (taken), in Docker's words */
-export async function renameContainer(core: Core, text: string, newName: string): Promise<void> {
+export function renameContainer(core: Core, text: string, newName: string): Promise<void> {
+  return withLock(core.paths.recordsLock, 'exclusive', () => rename(core, text, newName));
+}
+
+async function rename(core: Core, text: string, newName: string): Promise<void> {
   await using undo = new Rollback();
   const { paths } = core;
   const { id, record, status } = await findContainer(core, text);

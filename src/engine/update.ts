@@ -3,11 +3,16 @@ import { resourcesOf } from '../cgroups/limits.ts';
 import { hostMachine } from '../cgroups/machine.ts';
 import { type CgroupWrite, writesForV1, writesForV2 } from '../cgroups/writes.ts';
 import { writeJson } from '../disk/atomic.ts';
+import { withLock } from '../disk/lock.ts';
 import { errorCode, SyscallError, TinyrunError } from '../errors.ts';
 import { type ContainerCgroup, cgroupOf } from './container-cgroup.ts';
 import type { Core } from './core.ts';
 import type { Limits } from './options.ts';
 import { findContainer } from './query.ts';
+
+export interface Updated {
+  readonly warnings: readonly string[];
+}
 
 /**
  * Changes the limits of a container: now where it runs, and for all its starts. Of a number 0 means that it stays, as with
@@ -15,11 +20,11 @@ import { findContainer } from './query.ts';
  * @returns warnings
  * @throws TinyrunError `invalid` in Docker's words; `conflict` where it uses more than it should get
  */
-export async function updateContainer(
-  core: Core,
-  text: string,
-  changes: Limits,
-): Promise<{ readonly warnings: readonly string[] }> {
+export function updateContainer(core: Core, text: string, changes: Limits): Promise<Updated> {
+  return withLock(core.paths.recordsLock, 'exclusive', () => update(core, text, changes));
+}
+
+async function update(core: Core, text: string, changes: Limits): Promise<Updated> {
   const { id, record, status, name } = await findContainer(core, text);
   const before = record.options.limits;
   const limits = mergeLimits(before, changes);
