@@ -129,6 +129,14 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
   'image push': { summary: 'Upload an image to a registry', load: push },
   'image save': { summary: 'Save one or more images to a tar archive', load: save },
   'image load': { summary: 'Load images from a tar archive or STDIN', load },
+  'manifest inspect': {
+    summary: 'Display an image manifest, or manifest list',
+    load: async () => (await import('./commands/manifest-inspect.ts')).manifestInspect,
+  },
+  'registry serve': {
+    summary: 'Serve images to other machines, for reading',
+    load: async () => (await import('./commands/registry-serve.ts')).registryServe,
+  },
   'image rm': { summary: 'Remove one or more images', load: rmi },
   'image remove': { load: rmi },
   'image tag': { summary: 'Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE', load: tag },
@@ -144,7 +152,7 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
 };
 
 /** First words that are no commands themselves. */
-export const GROUPS: readonly string[] = ['container', 'image', 'system'];
+export const GROUPS: readonly string[] = ['container', 'image', 'manifest', 'registry', 'system'];
 
 /** @param name a key of COMMANDS @throws Error for any other */
 export async function loadCommand(name: string): Promise<Command> {

@@ -49,7 +49,8 @@ function shownIn(group: string | undefined, name: string): string | undefined {
 }
 
 function groupSummary(group: string): string {
-  return group === 'system' ? 'Manage this store' : `Manage ${group}s`;
+  if (group === 'system') return 'Manage this store';
+  return group === 'registry' ? 'Be a registry' : `Manage ${group}s`;
 }
 
 /** The known command most like a wrong one, if any is like it. */

@@ -141,14 +141,16 @@ function findRepository({ layouts = {}, layout }: ServeOptions, repository: stri
     const named = splitName(entry.annotations?.[REF_NAME] ?? '');
     return named?.repository === repository ? [[named.tag, entry] as const] : [];
   });
-  return tags.length === 0 ? undefined : { directory: layout, tags: new Map(tags) };
+  // An entry without a tag has its repository, but only its digest names it.
+  const tagged = tags.flatMap(([tag, entry]) => (tag === undefined ? [] : [[tag, entry] as const]));
+  return tags.length === 0 ? undefined : { directory: layout, tags: new Map(tagged) };
 }
 
 /** `busybox:latest` and `docker.io/library/busybox:latest` are both served as `library/busybox`. */
-function splitName(name: string): { repository: string; tag: string } | undefined {
+function splitName(name: string): { repository: string; tag: string | undefined } | undefined {
   try {
-    const { repository, tag = 'latest' } = parseReference(name);
-    return { repository, tag };
+    const { repository, tag, digest } = parseReference(name);
+    return { repository, tag: tag ?? (digest === undefined ? 'latest' : undefined) };
   } catch {
     return undefined;
   }

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect } from 'vitest';
 import { busyboxEntries, HOST_ARCHITECTURE, imageOf, layerOf } from '../harness/images.ts';
 import { leftovers } from '../harness/pulling.ts';
 import { needing } from '../harness/requires.ts';
-import { show } from '../harness/sandbox.ts';
+import { makeSandbox, show } from '../harness/sandbox.ts';
 import { type Seeded, seededSandbox } from '../harness/seed.ts';
 
 const it = needing('root', 'overlay', 'docker-registry', 'busybox-static');
@@ -97,5 +97,97 @@ describe('system df and image prune', () => {
     expect(left.split('\n').sort()).toEqual(['labelled', 'used']);
     await box.ok(['start', '-a', 'keeper']);
     await box.ok(['rm', 'keeper']);
+  });
+});
+
+describe('pull of several images', () => {
+  it('takes several names, and goes on after one that is not there', async () => {
+    await published('one');
+    await published('two');
+    await box.ok(['rmi', 'one', 'two']);
+    const outcome = await box.run(['pull', '-q', 'one', 'nosuch', 'two']);
+    expect(show(outcome)).toBe(
+      show({
+        code: 1,
+        stdout: 'docker.io/library/one:latest\ndocker.io/library/two:latest\n',
+        stderr: outcome.stderr,
+      }),
+    );
+    expect(outcome.stderr).toMatch(/^tinyrun: .*nosuch.*not found/);
+  });
+
+  it('takes all tags of a repository', async () => {
+    const platform = { os: 'linux', architecture: HOST_ARCHITECTURE };
+    for (const tag of ['1.0', '2.0']) {
+      await box.publish(
+        imageOf({ layers: [await layerOf([{ name: 'tag', content: tag }])], platform }),
+        'tags',
+        tag,
+      );
+    }
+    const pulled = await box.ok(['pull', '--all-tags', 'tags']);
+    expect(pulled).toContain('1.0: Pulling from library/tags\n');
+    expect(pulled).toContain('Status: Downloaded newer image for tags:2.0\n');
+    expect(pulled.endsWith('\ndocker.io/library/tags')).toBe(true);
+    expect((await box.ok(['images', '--format', '{{.Tag}}', 'tags'])).split('\n').sort()).toEqual([
+      '1.0',
+      '2.0',
+    ]);
+    const wrong = await box.run(['pull', '-a', 'tags:1.0']);
+    expect(wrong.stderr).toContain("tag can't be used with --all-tags/-a");
+  });
+});
+
+describe('manifest inspect', () => {
+  it('shows what the registry has, as it is or to be read', async () => {
+    await published('listed');
+    const raw = await box.ok(['manifest', 'inspect', '--raw', 'listed']);
+    const pretty = await box.ok(['manifest', 'inspect', 'listed']);
+    expect(JSON.parse(pretty)).toEqual(JSON.parse(raw));
+    expect(pretty).toContain('\n   "schemaVersion": 2');
+    const missing = await box.run(['manifest', 'inspect', 'listed:nosuch']);
+    expect(missing.code).toBe(1);
+    expect(missing.stderr).toContain('not found');
+  });
+});
+
+describe('registry serve', () => {
+  it('gives the images of the store to another machine', async () => {
+    await published('shared');
+    await box.ok(['tag', 'shared', 'localhost:5000/team/app:v1']);
+    const server = box.start(['registry', 'serve', '--listen', '127.0.0.1:0']);
+    const other = makeSandbox();
+    try {
+      const address = await new Promise<string>((resolve, reject) => {
+        server.stdout.on('data', (chunk: Buffer) => {
+          const found = /^Serving images at http:\/\/(\S+)\n$/.exec(chunk.toString());
+          if (found?.[1] === undefined) reject(new Error(chunk.toString()));
+          else resolve(found[1]);
+        });
+        server.once('close', () => reject(new Error('the server ended')));
+      });
+      const run = ['run', '--rm', '--network', 'none'];
+      expect(await other.ok([...run, '-q', `${address}/library/shared`, 'cat', '/own'])).toBe('shared');
+      expect(await other.ok(['pull', '-q', `${address}/team/app:v1`])).toBe(`${address}/team/app:v1`);
+      // What comes later is there, too.
+      await box.ok(['tag', 'shared', 'later']);
+      await other.ok(['pull', '-q', `${address}/library/later`]);
+      const refused = await other.run(['push', `${address}/library/later`]);
+      expect(refused.code).toBe(1);
+      expect(refused.stderr).toContain('the registry is read-only');
+    } finally {
+      const ended = new Promise((resolve) => server.once('close', resolve));
+      server.kill('SIGTERM');
+      expect(await ended).toBe(0);
+      await other.dispose();
+    }
+  });
+
+  it('says what it cannot do', async () => {
+    const layout = await box.run(['registry', 'serve', '--layout', '/nowhere']);
+    expect(layout.stderr).toContain('it is no OCI image layout');
+    const listen = await box.run(['registry', 'serve', '--listen', 'x:y']);
+    expect(listen.code).toBe(125);
+    expect(listen.stderr).toContain('expected ADDRESS:PORT');
   });
 });

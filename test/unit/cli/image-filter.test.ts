@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { historyFields } from '../../../src/cli/commands/history.ts';
+import { parseListen } from '../../../src/cli/commands/registry-serve.ts';
 import { filterPair } from '../../../src/cli/filter-pair.ts';
 import { imageFilter } from '../../../src/cli/image-filter.ts';
 import type { StoredImage } from '../../../src/engine/index.ts';
@@ -88,4 +89,17 @@ test('historyFields() shortens commands and names only the newest step', () => {
   const long = historyFields({ now: NOW, truncate: false, human: false })({ ...step, id: digest('a') });
   expect(long).toMatchObject({ ID: digest('a'), CreatedSince: step.created, Size: '1500' });
   expect(long.CreatedBy).toBe(`RUN ${'x'.repeat(60)}`);
+});
+
+test.each([
+  ['127.0.0.1:5000', '127.0.0.1', 5000],
+  [':5000', '0.0.0.0', 5000],
+  ['[::1]:0', '::1', 0],
+  ['8080', '127.0.0.1', 8080],
+])('parseListen() of %s', (text, host, port) => {
+  expect(parseListen(text)).toEqual({ host, port });
+});
+
+test.each(['', 'host', 'a:b', '::1:5000', 'host:99999'])('parseListen() refuses "%s"', (text) => {
+  expect(() => parseListen(text)).toThrow('expected ADDRESS:PORT');
 });

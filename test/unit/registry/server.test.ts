@@ -43,7 +43,13 @@ beforeAll(async () => {
   home = mkdtempSync(join(tmpdir(), 'tinyrun-layouts-'));
   makeLayout(join(home, 'many'), ['1.0', 'latest']);
   makeLayout(join(home, 'bare'), [undefined]);
-  makeLayout(join(home, 'one'), ['busybox:1', 'docker.io/library/busybox:2', 'r.io/team/app', 'Not A Name']);
+  makeLayout(join(home, 'one'), [
+    'busybox:1',
+    'docker.io/library/busybox:2',
+    'r.io/team/app',
+    `r.io/team/only@sha256:${'0'.repeat(64)}`,
+    'Not A Name',
+  ]);
   many = await serveLayout({
     layouts: { 'team/app': join(home, 'many'), bare: join(home, 'bare'), gone: join(home, 'gone') },
   });
@@ -81,8 +87,13 @@ describe('serveLayout()', () => {
 
   it('serves one layout by the names in it', async () => {
     expect(await (await get('/v2/_catalog', {}, one)).json()).toEqual({
-      repositories: ['library/busybox', 'team/app'],
+      repositories: ['library/busybox', 'team/app', 'team/only'],
     });
+    expect(await (await get('/v2/team/only/tags/list', {}, one)).json()).toEqual({
+      name: 'team/only',
+      tags: [],
+    });
+    expect((await get(`/v2/team/only/manifests/${manifest.digest}`, {}, one)).status).toBe(200);
     expect(await (await get('/v2/library/busybox/tags/list', {}, one)).json()).toMatchObject({
       tags: ['1', '2'],
     });
