@@ -32,13 +32,14 @@ const PATIENCE = 3;
 export async function attachSession(context: Context, session: Session, how: AttachHow): Promise<AttachEnd> {
   const { promise: told, resolve: tell } = deferred<AttachEnd>();
   const undo: (() => void)[] = [];
+  if (how.stdin) undo.push(pumpStdin(context, session, { how, tell }));
+  if (how.tty) undo.push(followSize(context, session));
+  undo.push(watchSignals(context, how, tell));
+  // Last: whoever sees the first output may answer with a signal.
   session.onOutput((stream, chunk) => {
     if (stream === 'stdout' ? how.stdout : how.stderr)
       write(stream === 'stdout' ? context.stdout : context.stderr, chunk, session);
   });
-  if (how.stdin) undo.push(pumpStdin(context, session, { how, tell }));
-  if (how.tty) undo.push(followSize(context, session));
-  undo.push(watchSignals(context, how, tell));
   let over = false;
   try {
     const end = await Promise.race([told, ended(session)]);
