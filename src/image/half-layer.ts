@@ -1,5 +1,14 @@
 import { randomBytes } from 'node:crypto';
-import { chmodSync, closeSync, constants, mkdirSync, openSync, renameSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  constants,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { makePrivateDirectory } from '../disk/atomic.ts';
 import type { Paths } from '../disk/paths.ts';
@@ -59,10 +68,10 @@ function lockedDirectory(paths: Paths): { directory: string; lock: number } {
     mkdirSync(directory, { mode: 0o700 });
     try {
       const lock = openSync(directory, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW);
-      if (flock(lock, 'exclusive', false)) return { directory, lock };
+      if (flock(lock, 'exclusive', false) && fstatSync(lock).nlink > 0) return { directory, lock };
       closeSync(lock);
     } catch (error) {
-      // A repair that looked between mkdir and here took it for a dead command's.
+      // A repair that looked between mkdir and the lock took it for a dead command's and deleted it.
       if (errorCode(error) !== 'ENOENT') throw error;
     }
   }

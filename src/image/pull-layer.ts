@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { closeSync, createReadStream, openSync } from 'node:fs';
+import { createReadStream } from 'node:fs';
 import type { Paths } from '../disk/paths.ts';
 import { TinyrunError } from '../errors.ts';
 import { type Digest, shortId } from '../oci/digest.ts';
@@ -210,7 +210,7 @@ async function unpackWhileFilling(
   input: CommonInput,
 ): Promise<UnpackReport> {
   const { held } = means;
-  const file = new GrowingFile(held.fd, held.size(), input.descriptor.size);
+  const file = new GrowingFile(held.size(), input.descriptor.size);
   const stop = new AbortController();
   const filling = fill(work, task, means, {
     onProgress: (furthest) => file.reached(furthest),
@@ -218,16 +218,13 @@ async function unpackWhileFilling(
   })
     .then(() => work.onStatus(input.descriptor, { status: 'Extracting' }))
     .catch((error: unknown) => file.fail(error));
-  // The unpacker keeps what it reads from its input in the blob's file; here it is there already.
-  const nowhere = openSync('/dev/null', 'r+');
   try {
-    return await work.unpack({ ...input, blobFd: nowhere, have: 0, body: file });
+    return await work.unpack({ ...input, blobFd: held.fd, have: 0, arrived: file });
   } catch (error) {
     if (!isUnpackError(error, 'needs-lower')) stop.abort(error);
     throw error;
   } finally {
     await filling;
-    closeSync(nowhere);
   }
 }
 

@@ -34,6 +34,7 @@ export class FakeUnpacker {
     descriptor,
     diffId,
     body,
+    arrived,
     signal,
   }: Parameters<UnpackLayer>[0]): Promise<UnpackReport> {
     const raw = Buffer.alloc(descriptor.size);
@@ -45,6 +46,7 @@ export class FakeUnpacker {
         at += chunk.length;
       }
     }
+    for await (const there of arrived ?? []) at += readSync(blobFd, raw, at, there - at, at);
     signal?.throwIfAborted();
     await this.beforeEnd(descriptor.digest);
     const fail = (kind: 'digest' | 'diffid'): never => {
