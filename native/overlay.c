@@ -116,6 +116,8 @@ static int build(struct text *text, const struct tr_op_overlay *op, int by_fd) {
         append_path(text, op->work, by_fd);
     }
     for (char *const *option = op->options; *option != NULL; option++) {
+        /* Before 5.10 nobody knows it, and it only saves time. */
+        if (strcmp(*option, "volatile") == 0) continue;
         append(text, ",");
         append(text, *option);
     }

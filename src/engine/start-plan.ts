@@ -100,7 +100,7 @@ export async function planLaunch(core: Core, record: ContainerRecord, from: Plan
     id,
     paths: { statePath: paths.state(id), logPath: paths.log(id), attachSocket: paths.attachSocket(id) },
     ...(options.logDriver === 'none' ? {} : { log: logLimits(options.logOptions) }),
-    overlay: { lower, upper: paths.upper(id), work: paths.work(id) },
+    overlay: { lower, upper: paths.upper(id), work: paths.work(id), options: overlayOptions(options) },
     cgroup: planCgroup(host, cgroupsPath, spec.linux.resources ?? {}),
     network: from.network,
     ...(filter === undefined ? {} : { seccompProgram: filter.program }),
@@ -117,6 +117,11 @@ export async function planLaunch(core: Core, record: ContainerRecord, from: Plan
 /** A container that was made for this start has nothing of its own yet: one mount less to look into the image. */
 function isEmptyUpper(_record: ContainerRecord, how: StartHow): boolean {
   return how.image !== undefined;
+}
+
+/** What is removed with the container need not reach the disk before that: its unmount would wait for all of the disk. */
+function overlayOptions({ remove }: CreateOptions): string[] {
+  return remove ? ['volatile'] : [];
 }
 
 function consoleSizeOf({ size }: StartHow): { consoleSize?: { height: number; width: number } } {
