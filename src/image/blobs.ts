@@ -1,9 +1,9 @@
-import { closeSync, fstatSync, openSync, readFileSync, statSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { makePrivateDirectory, writeFileAtomic } from '../disk/atomic.ts';
 import type { Paths } from '../disk/paths.ts';
 import { errorCode, TinyrunError } from '../errors.ts';
-import { type Digest, parseDigest } from '../oci/digest.ts';
+import { type Digest, isDigest, parseDigest } from '../oci/digest.ts';
 import { LONGEST_CONFIG } from '../registry/image-config.ts';
 
 /**
@@ -54,6 +54,18 @@ export function writeDocument(paths: Paths, digest: Digest, bytes: Uint8Array): 
 /** The size (bytes) of a blob of the store, or undefined where it is not there. */
 export function blobSize(paths: Paths, digest: Digest): number | undefined {
   return statSync(paths.blob(digest), { throwIfNoEntry: false })?.size;
+}
+
+/** The names of `blobs/` or `layers/` that are digests; empty where there is no such directory. */
+export function digestsIn(directory: string): Digest[] {
+  try {
+    return readdirSync(directory)
+      .map((name) => `sha256:${name}`)
+      .filter(isDigest);
+  } catch (error) {
+    if (errorCode(error) === 'ENOENT') return [];
+    throw error;
+  }
 }
 
 /** The digest of bytes in memory. */

@@ -1,12 +1,12 @@
 import { randomBytes } from 'node:crypto';
-import { readdirSync, renameSync, unlinkSync } from 'node:fs';
+import { renameSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { makePrivateDirectory } from '../disk/atomic.ts';
 import type { Paths } from '../disk/paths.ts';
-import { errorCode, TinyrunError } from '../errors.ts';
+import { TinyrunError } from '../errors.ts';
 import { type Digest, hexOf, isDigest } from '../oci/digest.ts';
 import { parseImageConfig } from '../registry/image-config.ts';
-import { chainIds, readDocument } from './blobs.ts';
+import { chainIds, digestsIn, readDocument } from './blobs.ts';
 import type { IndexEntry } from './index-file.ts';
 import { whileUnleased } from './lease.ts';
 import type { ContainerUse } from './removal.ts';
@@ -147,15 +147,4 @@ function sweep(
   });
   if (done === true) emptyTrash(paths);
   return done ?? false;
-}
-
-function digestsIn(directory: string): Digest[] {
-  try {
-    return readdirSync(directory)
-      .map((name) => `sha256:${name}`)
-      .filter(isDigest);
-  } catch (error) {
-    if (errorCode(error) === 'ENOENT') return [];
-    throw error;
-  }
 }

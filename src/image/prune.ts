@@ -1,8 +1,6 @@
-import { readdirSync } from 'node:fs';
 import type { Paths } from '../disk/paths.ts';
-import { errorCode } from '../errors.ts';
-import { type Digest, isDigest } from '../oci/digest.ts';
-import { blobSize } from './blobs.ts';
+import type { Digest } from '../oci/digest.ts';
+import { blobSize, digestsIn } from './blobs.ts';
 import type { IndexEntry } from './index-file.ts';
 import { readLayerRecord } from './layer-record.ts';
 
@@ -50,15 +48,4 @@ export function totalSize({ blobs, layers }: StoreSizes): number {
   for (const size of blobs.values()) sum += size;
   for (const size of layers.values()) sum += size;
   return sum;
-}
-
-function digestsIn(directory: string): Digest[] {
-  try {
-    return readdirSync(directory)
-      .map((name) => `sha256:${name}`)
-      .filter(isDigest);
-  } catch (error) {
-    if (errorCode(error) === 'ENOENT') return [];
-    throw error;
-  }
 }
