@@ -143,6 +143,28 @@ check('--cgroup-parent is honoured', () => {
   equal(there, true);
 });
 
+check('exec joins the cgroup of the container', () => {
+  const started = tinyrun('run', '-d', '--network', 'none', '--pids-limit', '9', 'busybox', 'sleep', '100');
+  const id = started.stdout.trim();
+  const outcome = tinyrun('exec', id, 'sh', '-c', 'cat /proc/self/cgroup /sys/fs/cgroup/pids.max');
+  tinyrun('rm', '-f', id);
+  equal(outcome.stdout, '0::/\n9\n', outcome);
+});
+
+check('pause freezes the cgroup and unpause thaws it', () => {
+  const id = tinyrun('run', '-d', '--network', 'none', 'busybox', 'sleep', '100').stdout.trim();
+  const frozen = () => {
+    const parent = readdirSync('/sys/fs/cgroup').find((name) => name.startsWith('tinyrun'));
+    return readFileSync(`/sys/fs/cgroup/${parent}/${id}/cgroup.freeze`, 'utf8').trim();
+  };
+  const paused = tinyrun('pause', id);
+  const during = frozen();
+  tinyrun('unpause', id);
+  const after = frozen();
+  tinyrun('rm', '-f', id);
+  equal(`${paused.status} ${during} ${after}`, '0 1 0', paused);
+});
+
 check('rm -f kills everything in the cgroup and removes it', () => {
   const started = tinyrun(
     'run',
