@@ -2,10 +2,13 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { readJson } from '../disk/atomic.ts';
 import type { Paths } from '../disk/paths.ts';
 import { errorCode, TinyrunError } from '../errors.ts';
+import type { StateRecord } from '../native/launch.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { ProcessDefaults } from '../oci/image-spec.ts';
 import { idOfName } from './names.ts';
 import type { CreateOptions } from './options.ts';
+
+export type { StateRecord };
 
 /** container.json: what was asked for and what it was made from. Written again only by `rename` and `update`. */
 export interface ContainerRecord {
@@ -23,21 +26,6 @@ export interface ContainerRecord {
   /** The command line: entrypoint and command of image and options put together. */
   readonly args: readonly string[];
   readonly options: CreateOptions;
-}
-
-/** state.json: what happened; written by the monitor, and by the engine for a start that failed. */
-export interface StateRecord {
-  readonly pid: number;
-  readonly startTime: number;
-  readonly monitorPid: number;
-  readonly monitorStartTime: number;
-  readonly startedAt: string;
-  readonly finishedAt?: string;
-  readonly exitCode?: number;
-  readonly signal?: number;
-  readonly oomKilled?: boolean;
-  /** Why a start failed. */
-  readonly error?: string;
 }
 
 export type Status = 'created' | 'running' | 'paused' | 'restarting' | 'removing' | 'exited' | 'dead';
