@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -52,7 +52,14 @@ async function boot(): Promise<Result[]> {
       ['con=null', 'con0=fd:0,fd:1', `TINYRUN_V2_DIR=${directory}`, `TINYRUN_V2_BINARY=${BINARY}`],
       [`TINYRUN_V2_GUEST=${join(import.meta.dirname, 'guest.mjs')}`, `TMPDIR=/run`],
     ),
-    { encoding: 'utf8', input: '', timeout: BOOT_TIMEOUT_MS, killSignal: 'SIGKILL', maxBuffer: 1 << 26 },
+    {
+      encoding: 'utf8',
+      input: '',
+      env: guestEnvironment(),
+      timeout: BOOT_TIMEOUT_MS,
+      killSignal: 'SIGKILL',
+      maxBuffer: 1 << 26,
+    },
   );
   rmSync(directory, { recursive: true, force: true });
   const output = guest.stdout ?? '';
@@ -61,4 +68,10 @@ async function boot(): Promise<Result[]> {
   );
   if (found.length === 0) process.stderr.write(`${output.slice(-4000)}\n${guest.stderr ?? ''}\n`);
   return found;
+}
+
+/** The guest's memory is a file that it executes from: /dev/shm, unless that is mounted noexec, as in a container. */
+function guestEnvironment(): NodeJS.ProcessEnv {
+  const noexec = /^\S+ \/dev\/shm \S+ \S*\bnoexec\b/m.test(readFileSync('/proc/mounts', 'utf8'));
+  return noexec ? { ...process.env, TMPDIR: tmpdir() } : process.env;
 }
