@@ -1,25 +1,17 @@
 import type { Command } from '../command.ts';
 import { forAll } from '../for-each.ts';
+import { STOP_FLAGS, stopHow } from '../stop-flags.ts';
 
 export const stop: Command = {
   name: 'stop',
   summary: 'Stop one or more running containers',
   usage: '[OPTIONS] CONTAINER [CONTAINER...]',
-  options: [
-    { long: 'signal', short: 's', type: 'string', help: 'Signal to send to the container' },
-    { long: 'timeout', short: 't', type: 'int', help: 'Seconds to wait before killing the container' },
-    { long: 'time', type: 'int', help: 'Seconds to wait before killing the container', hidden: true },
-  ],
+  options: STOP_FLAGS,
   operands: { min: 1 },
   async run({ context, parsed, engine: open }) {
     const engine = await open();
-    const timeout = parsed.number('timeout') ?? parsed.number('time');
-    const signal = parsed.string('signal');
     return forAll(context, parsed.operands, async (name) => {
-      await engine.stop(name, {
-        ...(timeout === undefined ? {} : { timeout }),
-        ...(signal === undefined ? {} : { signal }),
-      });
+      await engine.stop(name, stopHow(parsed));
       return name;
     });
   },
