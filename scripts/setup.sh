@@ -42,6 +42,7 @@ apt_packages() {
   check user-mode-linux linux.uml
   check umoci umoci
   check procps ps
+  check iptables /usr/sbin/iptables
   check bsdutils script
   check zstd zstd
   check xz-utils xz

@@ -270,10 +270,11 @@ describe('faults', () => {
   });
 
   it('a store that is read-only says so', async () => {
-    const outcome = await box.run(['--root', '/proc/tinyrun', 'images']);
-    expect(outcome.code === 0 || /Cannot|cannot/.test(outcome.stderr), show(outcome)).toBe(true);
+    // There is no store yet, and none to be made: an empty one is listed, a container is not.
+    expect((await box.run(['--root', '/proc/tinyrun', 'images', '-q'])).stdout).toBe('');
     const run = await box.run(['--root', '/proc/tinyrun', 'run', 'busybox', 'true']);
     expect(run.code, show(run)).toBe(125);
+    expect(run.stderr).toContain('/proc/tinyrun');
     expect(run.stderr.trim().split('\n').length).toBeLessThanOrEqual(4);
   });
 });

@@ -231,6 +231,8 @@ describe('run: the process', () => {
     expect(lines[1]).toMatch(/0000000000000000$/);
     // 0, 1, 2 and the directory that ls itself has open.
     expect(lines[2]).toBe('4');
+    // Not the hard limit, to which Node has raised its own.
+    expect(lines[3]).toBe('1024');
   });
 
   it('sets --ulimit, --sysctl, --shm-size, --workdir and --entrypoint', async () => {
@@ -310,11 +312,8 @@ describe('run: files', () => {
   });
 
   it('mounts sysfs and the cgroups read-only', async () => {
-    const { stdout } = await sh(
-      [],
-      'touch /sys/x 2>&1; ls /sys/fs/cgroup | wc -l; mkdir /sys/fs/cgroup/memory/x 2>&1',
-    );
-    expect(stdout).toMatch(/Read-only file system[\s\S]*Read-only file system|No such file/);
+    const { stdout } = await sh([], 'touch /sys/x 2>&1; mkdir /sys/fs/cgroup/made-up 2>&1');
+    expect(stdout).toMatch(/x: Read-only file system[\s\S]*made-up\W+: Read-only file system/);
   });
 
   it('keeps what is written in the container, not in the image', async () => {
