@@ -1,6 +1,7 @@
-import { existsSync } from 'node:fs';
+import { existsSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { newTraces, traces } from './leaks.ts';
+import { newTraces, STORES, traces } from './leaks.ts';
 
 const top = join(import.meta.dirname, '..', '..');
 
@@ -9,9 +10,13 @@ export default function setup(): () => Promise<void> {
   if (!existsSync(join(top, 'dist', 'tinyrun.cjs'))) {
     throw new Error('dist/tinyrun.cjs is missing: run `npm run build` first');
   }
+  const stores = join(tmpdir(), `tinyrun-stores-${process.pid}`);
+  writeFileSync(stores, '');
+  process.env[STORES] = stores;
   const before = traces();
   return async () => {
     const left = await newTraces(before);
+    rmSync(stores, { force: true });
     if (left.length > 0) {
       process.exitCode = 1;
       throw new Error(`The suite left behind:\n  ${left.join('\n  ')}`);

@@ -1,6 +1,23 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { appendFileSync, existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
+import { pathsOf } from '../../src/disk/paths.ts';
+
+/** Names the file in which a suite's stores are written down; set by the global setup, read by every worker. */
+export const STORES = 'TINYRUN_TEST_STORES';
+
+/** Counts what carries this store's name as ours. Another suite may run at the same time: its cgroups are not. */
+export function ownStore(root: string): void {
+  const file = process.env[STORES];
+  if (file !== undefined) appendFileSync(file, `${pathsOf({ root, runRoot: root }).instance}\n`);
+}
+
+function isForeign(cgroup: string): boolean {
+  const file = process.env[STORES];
+  const instance = /^tinyrun-([0-9a-f]{6})$/.exec(cgroup)?.[1];
+  if (file === undefined || instance === undefined) return false;
+  return !readFileSync(file, 'utf8').split('\n').includes(instance);
+}
 
 /** What tinyrun can leave behind on a machine, each thing by a line of text. */
 export function traces(): Set<string> {
@@ -20,6 +37,7 @@ function cgroups(): string[] {
     for (const entry of listing(directory)) {
       const path = join(directory, entry);
       if (/^tinyrun/.test(entry)) {
+        if (isForeign(entry)) continue;
         found.push(`cgroup ${path}`);
         for (const child of listing(path))
           if (existsSync(join(path, child, 'cgroup.procs'))) found.push(`cgroup ${path}/${child}`);

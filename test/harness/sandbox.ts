@@ -2,7 +2,7 @@ import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { newTraces, traces } from './leaks.ts';
+import { newTraces, ownStore, traces } from './leaks.ts';
 
 const top = join(import.meta.dirname, '..', '..');
 export const BINARY = join(top, 'bin', 'tinyrun');
@@ -47,6 +47,7 @@ export function makeSandbox(registry?: string): Sandbox {
   const directory = mkdtempSync(join(tmpdir(), 'tinyrun-test-'));
   const root = join(directory, 'root');
   const runRoot = join(directory, 'run');
+  ownStore(root);
   const registries = join(directory, 'registries.conf');
   writeFileSync(
     registries,
