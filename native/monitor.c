@@ -162,6 +162,19 @@ static void send_exited(void) {
     tr_clients_send(exited_frame, sizeof exited_frame, true);
 }
 
+/* Docker's events of an end, with its attributes. */
+static void journal_end(void) {
+    char attributes[96], *p = attributes;
+    int64_t seconds = state.finished.tv_sec - state.started.tv_sec;
+    if (plan.journal_path == NULL) return;
+    p = tr_put_number(p, ",\"execDuration\":\"", seconds < 0 ? 0 : (uint64_t)seconds);
+    p = tr_put_number(p, "\",\"exitCode\":\"", (uint64_t)state.exit_code);
+    memcpy(p, "\"", 2);
+    if (state.oom_killed) tr_journal(&plan, "oom", "");
+    tr_journal(&plan, plan.exec ? "exec_die" : "die", attributes);
+    if (plan.removes) tr_journal(&plan, "destroy", "");
+}
+
 /* Waits until all output has been taken; false where time is up. */
 static bool drain(int64_t deadline) {
     exit_timer.at = deadline;
@@ -200,6 +213,7 @@ static void supervise(void) {
     release();
     tr_state_write(plan.state_path, &state);
     if (drained) send_exited();
+    journal_end();
     clean_up();
     if (!drained) {
         /* The launcher is still busy with the output. The container is over and gone for everyone else. */

@@ -7,6 +7,7 @@
  *     attach.c  clients and their frames
  *     proxy.c   published ports, flows.c for UDP
  *     state.c   state.json and times
+ *     journal.c events
  *     monitor.c the order of things
  */
 #ifndef TR_MONITOR_H
@@ -135,6 +136,13 @@ size_t tr_rfc3339(char *out, const struct timespec *time);
 size_t tr_decimal(char *out, uint64_t n);
 /* Copies text without its terminator; returns what is behind it. */
 char *tr_put_text(char *out, const char *text);
+/* Text and a decimal number. */
+char *tr_put_number(char *out, const char *key, uint64_t n);
+
+/* ---- journal.c ---- */
+
+/* Adds an event of this container to the journal. `attributes` is more JSON for the actor's, such as `,"exitCode":"0"`. */
+void tr_journal(const struct tr_plan *plan, const char *action, const char *attributes);
 
 /* ---- reaper.c ---- */
 

@@ -86,7 +86,8 @@ static int check_plan(unsigned char *base, size_t size, struct tr_plan *plan) {
     struct tr_header *header = (struct tr_header *)(void *)base;
     if (check_header(base, size, header) < 0) return -EINVAL;
     uint64_t *const references[] = {&header->id,       &header->state_path, &header->log_path,        &header->attach_socket,
-                                    &header->oom_path, &header->kill_path,  &header->cgroup_directory};
+                                    &header->oom_path, &header->kill_path,  &header->cgroup_directory, &header->journal_path,
+                                    &header->journal_actor};
     for (size_t index = 0; index < sizeof references / sizeof references[0]; index++)
         if (relocate_string(base, header, references[index], index >= 2) < 0) return -EINVAL;
     if (check_phases(base, header, plan) < 0) return -EINVAL;
@@ -97,12 +98,16 @@ static int check_plan(unsigned char *base, size_t size, struct tr_plan *plan) {
     plan->oom_path = (const char *)(uintptr_t)header->oom_path;
     plan->kill_path = (const char *)(uintptr_t)header->kill_path;
     plan->cgroup_directory = (const char *)(uintptr_t)header->cgroup_directory;
+    plan->journal_path = (const char *)(uintptr_t)header->journal_path;
+    plan->journal_actor = (const char *)(uintptr_t)header->journal_actor;
     plan->log_max_bytes = header->log_max_bytes;
     plan->log_max_files = header->log_max_files;
     plan->tty = (header->monitor_flags & TR_MONITOR_TTY) != 0;
     plan->open_stdin = (header->monitor_flags & TR_MONITOR_OPEN_STDIN) != 0;
     plan->stdin_once = (header->monitor_flags & TR_MONITOR_STDIN_ONCE) != 0;
     plan->with_client = (header->monitor_flags & TR_MONITOR_WITH_CLIENT) != 0;
+    plan->exec = (header->monitor_flags & TR_MONITOR_EXEC) != 0;
+    plan->removes = (header->monitor_flags & TR_MONITOR_REMOVES) != 0;
     plan->namespaces = header->namespaces;
     plan->memory = base;
     plan->size = size;

@@ -204,6 +204,8 @@ _Static_assert(sizeof(struct tr_op) == 64, "encode.ts writes ops of 64 bytes");
 #define TR_MONITOR_OPEN_STDIN 2u
 #define TR_MONITOR_STDIN_ONCE 4u
 #define TR_MONITOR_WITH_CLIENT 8u
+#define TR_MONITOR_EXEC 16u
+#define TR_MONITOR_REMOVES 32u
 
 /* The first bytes of a plan, exactly as encode.ts writes them. */
 struct tr_header {
@@ -213,6 +215,7 @@ struct tr_header {
     uint64_t monitor_flags, log_max_bytes, log_max_files;
     /* References to strings; 0 is absent (allowed for all but the first two). */
     uint64_t id, state_path, log_path, attach_socket, oom_path, kill_path, cgroup_directory;
+    uint64_t journal_path, journal_actor;
     struct {
         uint64_t at, count;
     } phase[TR_PHASES];
@@ -229,7 +232,9 @@ struct tr_plan {
     const char *oom_path;         /* NULL: unknown */
     const char *kill_path;        /* NULL: none */
     const char *cgroup_directory; /* NULL: born in the monitor's cgroup */
-    int tty, open_stdin, stdin_once, with_client;
+    const char *journal_path;     /* NULL: no events are written */
+    const char *journal_actor;    /* {"ID":…,"Attributes":{…  without the braces that end it */
+    int tty, open_stdin, stdin_once, with_client, exec, removes;
     uint64_t namespaces;
     struct tr_ops {
         const struct tr_op *ops;

@@ -98,7 +98,7 @@ char *tr_put_text(char *out, const char *text) {
     return out + length;
 }
 
-static char *put_number(char *out, const char *key, uint64_t n) {
+char *tr_put_number(char *out, const char *key, uint64_t n) {
     out = tr_put_text(out, key);
     return out + tr_decimal(out, n);
 }
@@ -110,15 +110,15 @@ static char *put_time(char *out, const char *key, const struct timespec *time) {
 }
 
 static size_t state_text(char *out, const struct tr_state *state) {
-    char *p = put_number(out, "{\"pid\":", (uint64_t)state->pid);
-    p = put_number(p, ",\"startTime\":", state->start_time);
-    p = put_number(p, ",\"monitorPid\":", (uint64_t)state->monitor_pid);
-    p = put_number(p, ",\"monitorStartTime\":", state->monitor_start_time);
+    char *p = tr_put_number(out, "{\"pid\":", (uint64_t)state->pid);
+    p = tr_put_number(p, ",\"startTime\":", state->start_time);
+    p = tr_put_number(p, ",\"monitorPid\":", (uint64_t)state->monitor_pid);
+    p = tr_put_number(p, ",\"monitorStartTime\":", state->monitor_start_time);
     p = put_time(p, ",\"startedAt\":\"", &state->started);
     if (state->exited) {
         p = put_time(p, ",\"finishedAt\":\"", &state->finished);
-        p = put_number(p, ",\"exitCode\":", (uint64_t)state->exit_code);
-        p = put_number(p, ",\"signal\":", (uint64_t)state->signal);
+        p = tr_put_number(p, ",\"exitCode\":", (uint64_t)state->exit_code);
+        p = tr_put_number(p, ",\"signal\":", (uint64_t)state->signal);
         p = tr_put_text(p, state->oom_killed ? ",\"oomKilled\":true" : ",\"oomKilled\":false");
     }
     return (size_t)(tr_put_text(p, "}\n") - out);

@@ -67,6 +67,8 @@ export interface Paths extends Roots {
 
   readonly networks: string;
   network(name: string): string;
+  /** What happened, a line of JSON each: what `events` shows. Older ones in {@link oldEvents}, 1 the youngest. */
+  readonly events: string;
   readonly cache: string;
   seccompProgram(hash: string): string;
 
@@ -143,6 +145,7 @@ export function pathsOf(roots: Roots): Paths {
     trash: join(top, 'trash'),
     networks,
     network: (name) => join(networks, `${name}.json`),
+    events: join(top, 'events', 'current'),
     cache,
     seccompProgram: (hash) => join(cache, 'seccomp', hash),
     run,

@@ -13,6 +13,7 @@ import { seccompFor } from '../runtime/seccomp/seccomp.ts';
 import { StartError } from '../runtime/start-error.ts';
 import type { Container } from './containers.ts';
 import type { Core } from './core.ts';
+import { openActor } from './event-actor.ts';
 import { newId } from './ids.ts';
 import { accountIn } from './image-root.ts';
 import { lookUp } from './list.ts';
@@ -131,6 +132,7 @@ async function planExec(
     ...(program === undefined ? {} : { seccompProgram: program }),
     openStdin: request.openStdin === true,
     withClient: request.withClient === true,
+    journal: { path: core.paths.events, actor: openActor(container.record, { execID: id }), of: 'exec' },
   };
   return { plan: compileExec(spec, input), spec };
 }

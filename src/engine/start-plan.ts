@@ -10,7 +10,7 @@ import type { LaunchPlan, Op } from '../native/plan.ts';
 import type { NetworkPlan } from '../network/networks.ts';
 import type { Spec } from '../oci/runtime-spec.ts';
 import { ownCapabilities } from '../runtime/capabilities.ts';
-import { compile } from '../runtime/compile.ts';
+import { compile, type Supervision } from '../runtime/compile.ts';
 import { thermalThrottlePaths } from '../runtime/defaults.ts';
 import { hostDevices, resolveDevices } from '../runtime/devices.ts';
 import { limitsFromProc } from '../runtime/rlimits.ts';
@@ -18,6 +18,7 @@ import { type SeccompFilter, seccompFor } from '../runtime/seccomp/seccomp.ts';
 import { cgroupsPathOf } from './cgroup-path.ts';
 import type { ContainerRecord } from './containers.ts';
 import type { Core } from './core.ts';
+import { openActor } from './event-actor.ts';
 import { accountIn } from './image-root.ts';
 import { logLimits } from './log-limits.ts';
 import { hostnameOf } from './network-plan.ts';
@@ -104,6 +105,7 @@ export async function planLaunch(core: Core, record: ContainerRecord, from: Plan
     cgroup: planCgroup(host, cgroupsPath, spec.linux.resources ?? {}),
     network: from.network,
     ...(filter === undefined ? {} : { seccompProgram: filter.program }),
+    supervision: supervisionOf(core, record),
     openStdin: options.openStdin,
     stdinOnce: options.openStdin && options.attach.includes('stdin'),
     init: options.init,
@@ -112,6 +114,13 @@ export async function planLaunch(core: Core, record: ContainerRecord, from: Plan
     extraCleanup: discard.cleanup,
   });
   return { plan, spec, rootDirectories };
+}
+
+function supervisionOf(core: Core, record: ContainerRecord): Supervision {
+  return {
+    journal: { path: core.paths.events, actor: openActor(record), of: 'container' },
+    ...(record.options.remove ? { removes: true } : {}),
+  };
 }
 
 /** A container that was made for this start has nothing of its own yet: one mount less to look into the image. */

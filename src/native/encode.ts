@@ -7,7 +7,7 @@ export const PHASES: readonly Phase[] = ['prepare', 'child', 'connect', 'release
 
 const MAGIC = 0x4e4c5052594e4954n;
 const VERSION = 1;
-const HEADER_SIZE = 26 * 8;
+const HEADER_SIZE = 28 * 8;
 const OP_SIZE = 64;
 const OPTIONAL = 1;
 
@@ -51,7 +51,9 @@ function writeHeader(writer: PlanWriter, plan: LaunchPlan, lists: readonly (read
     (monitor.tty ? 1 : 0) |
     (monitor.openStdin ? 2 : 0) |
     (monitor.stdinOnce ? 4 : 0) |
-    (monitor.withClient === true ? 8 : 0);
+    (monitor.withClient === true ? 8 : 0) |
+    (monitor.journal?.of === 'exec' ? 16 : 0) |
+    (monitor.removes === true ? 32 : 0);
   const strings = [
     monitor.id,
     monitor.statePath,
@@ -60,6 +62,8 @@ function writeHeader(writer: PlanWriter, plan: LaunchPlan, lists: readonly (read
     monitor.oomPath,
     monitor.killPath,
     plan.cgroupDirectory,
+    monitor.journal?.path,
+    monitor.journal?.actor,
   ].map((text) => (text === undefined ? 0 : writer.string(text, 'start the container')));
   const phases: number[] = [];
   let at = HEADER_SIZE;

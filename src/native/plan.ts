@@ -53,6 +53,15 @@ export interface MonitorOptions {
   readonly stdinOnce: boolean;
   /** Kill the process and its group when the client that launched it goes away (`exec --with-client`). */
   readonly withClient?: boolean;
+  /** Events go to this file, a line of JSON each: `die` (or `exec_die`), `oom`, `destroy` where the plan removes the container. */
+  readonly journal?: {
+    readonly path: string;
+    /** The event's actor as JSON without the two braces that end it: `{"ID":"…","Attributes":{"image":"busybox"`. Bounded: see journal.c. */
+    readonly actor: string;
+    readonly of: 'container' | 'exec';
+  };
+  /** `release` removes the container's files (`--rm`). */
+  readonly removes?: boolean;
   /** Which file says that the kernel killed for memory: v2 `memory.events`, v1 `memory.oom_control` (both have `oom_kill N`). */
   readonly oomPath?: string;
   /** Sent SIGKILL first, before the namespace dies by itself: v2 `cgroup.kill`; or v1 `tasks`/`cgroup.procs` to be walked. */

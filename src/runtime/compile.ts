@@ -25,6 +25,9 @@ export interface NetworkOps {
   readonly release: readonly Op[];
 }
 
+/** How the monitor looks after the container and tells of it. */
+export type Supervision = Pick<MonitorOptions, 'journal' | 'removes'>;
+
 /** What the launch needs beyond config.json. */
 export interface CompileInput {
   readonly id: string;
@@ -37,6 +40,8 @@ export interface CompileInput {
   readonly network: NetworkOps;
   /** From `seccompProgramFor()`; absent: unconfined. */
   readonly seccompProgram?: Uint8Array;
+  /** What the monitor does besides, that no config.json knows of. */
+  readonly supervision?: Supervision;
   readonly openStdin: boolean;
   readonly stdinOnce: boolean;
   /** Put a reaping init in front of the program (`--init`). */
@@ -76,6 +81,7 @@ function monitorOptions(spec: Spec, input: CompileInput): MonitorOptions {
     tty: spec.process.terminal === true,
     openStdin: input.openStdin,
     stdinOnce: input.stdinOnce,
+    ...input.supervision,
     ...(cgroup.oomPath === undefined ? {} : { oomPath: cgroup.oomPath }),
     ...(cgroup.killPath === undefined ? {} : { killPath: cgroup.killPath }),
   };

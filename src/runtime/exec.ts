@@ -1,4 +1,4 @@
-import type { LaunchPlan, Op } from '../native/plan.ts';
+import type { LaunchPlan, MonitorOptions, Op } from '../native/plan.ts';
 import type { NamespaceType, Process, Spec } from '../oci/runtime-spec.ts';
 import { processOps } from './process.ts';
 
@@ -20,6 +20,7 @@ export interface ExecInput {
   readonly openStdin: boolean;
   /** The process is killed when its client goes away. */
   readonly withClient: boolean;
+  readonly journal?: MonitorOptions['journal'];
 }
 
 /** Of `/proc/<pid>/ns`. Entered in this order: the mount namespace last, because what is before it uses paths of the host. */
@@ -48,6 +49,7 @@ export function compileExec(spec: Spec, input: ExecInput): LaunchPlan {
       openStdin: input.openStdin,
       stdinOnce: input.openStdin,
       ...(input.withClient ? { withClient: true } : {}),
+      ...(input.journal === undefined ? {} : { journal: input.journal }),
     },
     namespaces: [],
     ...(cgroup.cgroupDirectory === undefined ? {} : { cgroupDirectory: cgroup.cgroupDirectory }),

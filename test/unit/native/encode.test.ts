@@ -20,6 +20,14 @@ function planOf(child: readonly Op[], more: Partial<LaunchPlan> = {}): LaunchPla
   };
 }
 
+/** Behind the other fields of `struct tr_header`, of 8 bytes each. */
+const PHASES_AT = 8 * fieldsOf(/struct tr_header \{([^}]*?)struct \{/.exec(header)?.[1] ?? '');
+
+function fieldsOf(declarations: string): number {
+  const bare = declarations.replace(/\/\*.*?\*\//gs, '');
+  return [...bare.matchAll(/uint64_t ([^;]+);/g)].flatMap(([, names = '']) => names.split(',')).length;
+}
+
 /** Reads a plan as tr_plan_open() does. */
 function decoded(bytes: Uint8Array) {
   const buffer = Buffer.from(bytes);
@@ -28,8 +36,8 @@ function decoded(bytes: Uint8Array) {
   const list = (at: number): string[] => (number(at) === 0 ? [] : [text(number(at)), ...list(at + 8)]);
   const [, , size = 0, listsAt = 0, dataAt = 0] = [0, 1, 2, 3, 4].map((index) => number(index * 8));
   const phases = PHASES.map((_, index) => ({
-    at: number(128 + index * 16),
-    count: number(136 + index * 16),
+    at: number(PHASES_AT + index * 16),
+    count: number(PHASES_AT + 8 + index * 16),
   }));
   return { buffer, number, text, list, size, listsAt, dataAt, phases };
 }
