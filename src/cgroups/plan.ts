@@ -39,6 +39,7 @@ function planV2(host: CgroupHost, cgroupsPath: string, resources: Resources): Cg
   const directory = `${base}${cgroupsPath}`;
   const prepare: Op[] = [];
   const parents = parentsOf(base, cgroupsPath);
+  prepare.push(...evacuate(host, base));
   for (const [index, parent] of parents.entries()) {
     if (index > 0) prepare.push(makeDirectory(parent));
     prepare.push(...delegate(host, parent));
@@ -62,6 +63,31 @@ function planV2(host: CgroupHost, cgroupsPath: string, resources: Resources): Cg
     killPath: directory,
     directories: { unified: directory },
   };
+}
+
+/**
+ * In a container, the root of the cgroup namespace is an ordinary cgroup with processes in it, ours among them, so it
+ * hands no controller down ("no internal process" rule). They move one level down, once: later starts find it empty.
+ * @see https://docs.kernel.org/admin-guide/cgroup-v2.html#no-internal-process-constraint
+ */
+function evacuate(host: CgroupHost, base: string): readonly Op[] {
+  const processes = host.read(`${base}/cgroup.type`) === 'domain' ? host.read(`${base}/cgroup.procs`) : '';
+  if (processes === undefined || processes === '') return [];
+  const refuge = `${base}/init`;
+  // A listed 0 is a process of an outer pid namespace: not ours to move. A written 0 is the monitor, younger than the list.
+  const pids = processes.split('\n').filter((pid) => /^[1-9]\d*$/.test(pid));
+  return [
+    makeDirectory(refuge),
+    ...[...pids, '0'].map(
+      (pid): Op => ({
+        op: 'writeFile',
+        path: `${refuge}/cgroup.procs`,
+        text: pid,
+        optional: true,
+        what: `move process ${pid} out of the way, into the cgroup "${refuge}"`,
+      }),
+    ),
+  ];
 }
 
 /** Hands the controllers of `parent` to its children, as far as that has not happened yet. */

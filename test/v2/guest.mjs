@@ -3,7 +3,7 @@
  * outside turns them into test results. Plain JavaScript, because the guest is slow and starts Node many times.
  */
 import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 
 const BINARY = process.env.TINYRUN_V2_BINARY;
 const env = {
@@ -59,10 +59,16 @@ for (const [flags, file, expected] of FILES) {
 }
 
 check('run --device-read-bps and --device-write-iops set io.max', () => {
-  if (!existsSync('/dev/ubda')) spawnSync('mknod', ['/run/work/ubda', 'b', '98', '0']);
-  const node = existsSync('/dev/ubda') ? '/dev/ubda' : '/run/work/ubda';
+  const known = ['/dev/ubda', '/dev/vda'].find((path) => existsSync(path));
+  const node = known ?? '/dev/ubda';
+  if (known === undefined) spawnSync('mknod', [node, 'b', '98', '0']);
+  const { rdev } = statSync(node);
   const outcome = inside(['--device-read-bps', `${node}:1mb`, '--device-write-iops', `${node}:50`], 'io.max');
-  matches(outcome.stdout + outcome.stderr, /^98:0 rbps=1048576 wbps=max riops=max wiops=50/);
+  equal(
+    outcome.stdout.trim(),
+    `${rdev >> 8}:${rdev & 255} rbps=1048576 wbps=max riops=max wiops=50`,
+    outcome,
+  );
 });
 
 check('a container that outgrows its memory is killed, and that is said', () => {
@@ -185,6 +191,40 @@ check('rm -f kills everything in the cgroup and removes it', () => {
   const parent = readdirSync('/sys/fs/cgroup').find((name) => name.startsWith('tinyrun')) ?? 'tinyrun';
   for (let i = 0; i < 50 && existsSync(`/sys/fs/cgroup/${parent}/${id}`); i += 1) spawnSync('sleep', ['0.1']);
   equal(existsSync(`/sys/fs/cgroup/${parent}/${id}`), false);
+});
+
+/** Runs tinyrun as a container of another engine would: in a cgroup namespace whose root is a delegated cgroup. */
+const delegated = (name, enter, ...args) =>
+  spawnSync(
+    'sh',
+    [
+      '-c',
+      `mkdir /sys/fs/cgroup/${name} && echo $$ >/sys/fs/cgroup/${name}/cgroup.procs && exec /usr/bin/unshare -C -m sh -c '
+        umount -l /sys/fs/cgroup; mount -t cgroup2 cgroup2 /sys/fs/cgroup && cd /sys/fs/cgroup || exit 99
+        ${enter}
+        "$@"' sh "$@"`,
+      'sh',
+      BINARY,
+      'run',
+      '--rm',
+      '--network',
+      'none',
+      ...args,
+    ],
+    { env, encoding: 'utf8', timeout: 60_000 },
+  );
+const limited = ['-m', '64m', 'busybox', 'cat', '/sys/fs/cgroup/memory.max'];
+
+check('limits hold in a delegated cgroup that holds our own processes', () => {
+  const first = delegated('own', '', ...limited);
+  equal(first.stdout.trim(), '67108864', first);
+});
+
+check('limits hold where tinyrun runs in a threaded cgroup of a delegated one', () => {
+  const enter = `mkdir -p side/threads && echo threaded >side/threads/cgroup.type
+    echo $$ >side/cgroup.procs && echo $$ >side/threads/cgroup.procs || exit 98`;
+  const outcome = delegated('shared', enter, ...limited);
+  equal(outcome.stdout.trim(), '67108864', outcome);
 });
 
 check('no cgroup is left below the parents', () => {

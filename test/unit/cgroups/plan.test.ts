@@ -109,6 +109,32 @@ describe('planCgroup()', () => {
   });
 });
 
+describe('planCgroup() in a container of another engine', () => {
+  const inside = {
+    '/cg/cgroup.type': 'domain',
+    '/cg/cgroup.procs': '1\n0\n27',
+    '/cg/cgroup.subtree_control': '',
+  };
+
+  it('moves the processes at the root of the cgroup namespace one level down before it hands controllers down', () => {
+    const ops = shown(planCgroup(host({ unified }, inside), '/tinyrun/abc', {}).prepare);
+    expect(ops.slice(0, 5)).toEqual([
+      'mkdir /cg/init',
+      '/cg/init/cgroup.procs <- 1',
+      '/cg/init/cgroup.procs <- 27',
+      '/cg/init/cgroup.procs <- 0',
+      '/cg/cgroup.subtree_control <- +cpu',
+    ]);
+  });
+
+  it('leaves everything where it is when the root is empty', () => {
+    const ops = shown(
+      planCgroup(host({ unified }, { ...inside, '/cg/cgroup.procs': '' }), '/t/a', {}).prepare,
+    );
+    expect(ops.filter((op) => op.includes('init'))).toEqual([]);
+  });
+});
+
 describe('unifiedBase()', () => {
   const nested = {
     '/cg/cgroup.type': 'domain',
