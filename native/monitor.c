@@ -98,6 +98,8 @@ static int started(void) {
     if (error != 0) return error;
     error = tr_stdio_start(&plan, &context);
     if (error != 0) return error;
+    /* Here and not by the launcher, which may be slower than the container's end. */
+    if (!plan.exec) tr_journal(&plan, "start", "");
     tr_clients_started(state.pid, state.start_time);
     tr_proxy_start();
     return 0;
@@ -212,8 +214,8 @@ static void supervise(void) {
     drained = drain(tr_now_fresh() + EXIT_PATIENCE_MS);
     release();
     tr_state_write(plan.state_path, &state);
+    journal_end(); /* who is told of an end finds its event */
     if (drained) send_exited();
-    journal_end();
     clean_up();
     if (!drained) {
         /* The launcher is still busy with the output. The container is over and gone for everyone else. */

@@ -15,6 +15,7 @@ const create = async (): Promise<Command> => (await import('./commands/create.ts
 const start = async (): Promise<Command> => (await import('./commands/start.ts')).start;
 const ps = async (): Promise<Command> => (await import('./commands/ps.ts')).ps;
 const logs = async (): Promise<Command> => (await import('./commands/logs.ts')).logs;
+const events = async (): Promise<Command> => (await import('./commands/events.ts')).events;
 const stop = async (): Promise<Command> => (await import('./commands/stop.ts')).stop;
 const kill = async (): Promise<Command> => (await import('./commands/kill.ts')).kill;
 const rm = async (): Promise<Command> => (await import('./commands/rm.ts')).rm;
@@ -49,6 +50,7 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
   start: { summary: 'Start one or more stopped containers', load: start },
   ps: { summary: 'List containers', load: ps },
   logs: { summary: 'Fetch the logs of a container', load: logs },
+  events: { summary: 'Show what happens to containers and images, by whichever command', load: events },
   attach: { summary: 'Attach local standard streams to a running container', load: attach },
   exec: { summary: 'Execute a command in a running container', load: exec },
   stop: { summary: 'Stop one or more running containers', load: stop },
@@ -88,6 +90,7 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: 'Show disk usage',
     load: async () => (await import('./commands/system-df.ts')).systemDf,
   },
+  'system events': { summary: 'Show what happens to containers and images', load: events },
   'system info': { summary: 'Display information about this store and machine', load: info },
   'container run': { summary: 'Create and run a new container from an image', load: run },
   'container create': { summary: 'Create a new container', load: create },

@@ -31,6 +31,7 @@ const MAPS = new Set([
   'Annotations',
   'Volumes',
   'ExposedPorts',
+  'Attributes',
 ]);
 
 class Scope {

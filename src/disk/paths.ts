@@ -69,6 +69,9 @@ export interface Paths extends Roots {
   network(name: string): string;
   /** What happened, a line of JSON each: what `events` shows. Older ones in {@link oldEvents}, 1 the youngest. */
   readonly events: string;
+  oldEvents(number: number): string;
+  /** Held by whoever rotates {@link events}. */
+  readonly eventsLock: string;
   readonly cache: string;
   seccompProgram(hash: string): string;
 
@@ -146,6 +149,8 @@ export function pathsOf(roots: Roots): Paths {
     networks,
     network: (name) => join(networks, `${name}.json`),
     events: join(top, 'events', 'current'),
+    oldEvents: (number) => join(top, 'events', `old.${number}`),
+    eventsLock: join(top, 'events', 'lock'),
     cache,
     seccompProgram: (hash) => join(cache, 'seccomp', hash),
     run,

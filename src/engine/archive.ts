@@ -6,6 +6,7 @@ import type { Store } from '../image/store.ts';
 import { unpackProgram } from '../native/library.ts';
 import { canonicalRepository, parseReference } from '../registry/reference.ts';
 import type { Core } from './core.ts';
+import { imageEvent } from './events.ts';
 
 export interface SaveHow {
   /** The indexes of images, with all images of them that the store has. */
@@ -47,6 +48,7 @@ export async function saveImages(
       byManifest.set(image.manifestDigest, { image, names: isName ? [...known, name] : known });
     }
   }
+  for (const { image } of byManifest.values()) await imageEvent(core, 'save', image.id);
   return save(store, [...byManifest.values()], how.allPlatforms ?? false);
 }
 
@@ -88,12 +90,14 @@ export async function loadImages(
   await store.repair();
   const archive = await readArchive(core.paths, decompressed(chunks), how.signal);
   try {
-    return await load(store, archive, {
+    const loaded = await load(store, archive, {
       ...(how.platform === undefined ? {} : { platform: parsePlatform(how.platform, store.host) }),
       onEvent: how.onEvent ?? (() => {}),
       ...(how.signal === undefined ? {} : { signal: how.signal }),
       unpackerPath: unpackProgram(),
     });
+    for (const { id, name } of loaded) await imageEvent(core, 'load', id, name);
+    return loaded;
   } finally {
     archive.dispose();
   }

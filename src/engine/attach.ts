@@ -2,6 +2,7 @@ import { TinyrunError } from '../errors.ts';
 import type { Session } from '../native/launch.ts';
 import type { Container } from './containers.ts';
 import type { Core } from './core.ts';
+import { containerEvent } from './events.ts';
 import { lookUp } from './list.ts';
 
 /**
@@ -19,6 +20,7 @@ export async function attachContainer(
   if (container.status !== 'running') {
     throw new TinyrunError('conflict', 'You cannot attach to a stopped container, start it first');
   }
+  await containerEvent(core, container.record, 'attach');
   const { attach } = await import('../native/launch.ts');
   return { container, session: await attach(core.paths.attachSocket(container.id)) };
 }

@@ -9,6 +9,7 @@ import type { Platform } from '../oci/image-spec.ts';
 import { timestamp } from './clock.ts';
 import type { ContainerRecord } from './containers.ts';
 import type { Core } from './core.ts';
+import { containerEvent } from './events.ts';
 import { newId } from './ids.ts';
 import { checkName, releaseName, reserveGeneratedName, reserveName } from './names.ts';
 import type { CreateOptions } from './options.ts';
@@ -59,6 +60,7 @@ export async function createContainer(
     const record = recordOf({ id, name: reserved, image, args, options });
     writeRecord(paths, record);
     undo.commit();
+    await containerEvent(core, record, 'create');
     core.phase('create');
     return { record, image };
   } finally {

@@ -1,4 +1,5 @@
 import type { ContainerRecord } from './containers.ts';
+import { containerAttributes } from './events.ts';
 
 /** Bytes. The monitor writes lines of at most 4096, and adds the event's own attributes: see native/journal.c. */
 const LONGEST_ACTOR = 3840;
@@ -9,12 +10,8 @@ const LONGEST_ACTOR = 3840;
  * @param more attributes, such as the id of an exec
  */
 export function openActor(record: ContainerRecord, more: Readonly<Record<string, string>> = {}): string {
-  const { id, image, name, options } = record;
-  const own = { image: options.image, name, ...more };
-  const text = JSON.stringify({
-    ID: id,
-    Attributes: { ...image.config.Labels, ...options.labels, ...own },
-  });
-  const short = JSON.stringify({ ID: id, Attributes: own });
+  const { id, name, options } = record;
+  const text = JSON.stringify({ ID: id, Attributes: containerAttributes(record, more) });
+  const short = JSON.stringify({ ID: id, Attributes: { image: options.image, name, ...more } });
   return (Buffer.byteLength(text) <= LONGEST_ACTOR ? text : short).slice(0, -2);
 }

@@ -14,6 +14,7 @@ import { StartError } from '../runtime/start-error.ts';
 import type { Container } from './containers.ts';
 import type { Core } from './core.ts';
 import { openActor } from './event-actor.ts';
+import { containerEvent } from './events.ts';
 import { newId } from './ids.ts';
 import { accountIn } from './image-root.ts';
 import { lookUp } from './list.ts';
@@ -71,6 +72,10 @@ export async function execInContainer(
   if (held === undefined) throw notRunning(container);
   try {
     const id = newId();
+    const event = (action: string): Promise<void> =>
+      containerEvent(core, container.record, `${action}: ${request.command.join(' ')}`, { execID: id });
+    await event('exec_create');
+    await event('exec_start');
     const { plan, spec } = await planExec(core, container, { id, request, how, held });
     if (core.showPlan !== undefined) {
       core.showPlan((await import('../native/explain.ts')).explainPlan(plan));

@@ -1,6 +1,7 @@
-import type { RemovedImage } from '../image/store.ts';
+import type { RemovedImage, Store } from '../image/store.ts';
 import type { StoredImage } from '../image/stored-image.ts';
 import type { Core } from './core.ts';
+import { imageEvent } from './events.ts';
 import { listNow } from './query.ts';
 
 /** All images of the store. */
@@ -15,10 +16,13 @@ export async function removeImage(
   how: { readonly force?: boolean } = {},
 ): Promise<RemovedImage> {
   const store = await core.store();
-  return store.remove(text, {
+  const ids = imageIds(store);
+  const removed = await store.remove(text, {
     ...(how.force === undefined ? {} : { force: how.force }),
     inUse: await usesOf(core),
   });
+  await removalEvents(core, ids, removed);
+  return removed;
 }
 
 export interface PruneHow {
@@ -38,6 +42,7 @@ export async function pruneImages(core: Core, how: PruneHow = {}): Promise<Prune
   const { storeSizes, totalSize } = await import('../image/prune.ts');
   const store = await core.store();
   const before = totalSize(storeSizes(core.paths));
+  const ids = imageIds(store);
   const removed = await store.prune(
     (image) => {
       const isDangling = image.references.every((name) => name.includes('@'));
@@ -45,8 +50,26 @@ export async function pruneImages(core: Core, how: PruneHow = {}): Promise<Prune
     },
     await usesOf(core),
   );
+  await removalEvents(core, ids, removed);
   const after = totalSize(storeSizes(core.paths));
   return { ...removed, reclaimed: Math.max(0, before - after) };
+}
+
+function imageIds(store: Store): ReadonlySet<string> {
+  return new Set(store.list().map(({ id }) => id));
+}
+
+/** `tag`: gives an image another name. @throws TinyrunError `not_found`, `invalid` (name) */
+export async function tagImage(core: Core, text: string, name: string): Promise<void> {
+  const store = await core.store();
+  await store.tag(text, name);
+  await imageEvent(core, 'tag', store.resolve(text)?.id ?? text, name);
+}
+
+/** Docker's events of names and images that went. @param removed each image's id is followed by those of its layers */
+async function removalEvents(core: Core, images: ReadonlySet<string>, removed: RemovedImage): Promise<void> {
+  for (const name of removed.untagged) await imageEvent(core, 'untag', name);
+  for (const id of removed.deleted) if (images.has(id)) await imageEvent(core, 'delete', id);
 }
 
 /** After a container has gone: its image goes with it where that was removed by force meanwhile. */

@@ -16,6 +16,7 @@ import type { Core, EngineOptions } from './core.ts';
 import type { Created, CreateHow } from './create.ts';
 import type { Change } from './diff.ts';
 import type { DiskUsage } from './disk-usage.ts';
+import type { EngineEvent, EventsHow } from './event-stream.ts';
 import type { ExecHow, ExecRequest, ExecSession } from './exec.ts';
 import type { HistoryStep } from './history.ts';
 import type { Pruned, PruneHow } from './images.ts';
@@ -55,6 +56,7 @@ export type { EngineOptions } from './core.ts';
 export type { Created, CreateHow, PullPolicy } from './create.ts';
 export type { Change } from './diff.ts';
 export type { DiskUsage, Usage } from './disk-usage.ts';
+export type { EngineEvent, EventsHow } from './event-stream.ts';
 export type { ExecHow, ExecRequest, ExecSession } from './exec.ts';
 export type { HistoryStep } from './history.ts';
 export type { Pruned, PruneHow } from './images.ts';
@@ -124,6 +126,10 @@ export interface Engine {
   /** The exit code, once it has ended. */
   wait(container: string): Promise<number>;
   logs(container: string, how?: LogsHow): AsyncGenerator<LogEntry>;
+  /** Empties its log. */
+  clearLogs(container: string): Promise<void>;
+  /** What happens to containers and images, by whichever process. */
+  events(how?: EventsHow): AsyncGenerator<EngineEvent>;
   inspect(container: string): Promise<Inspection>;
   images(): Promise<StoredImage[]>;
   inspectImage(image: string): Promise<Inspection | undefined>;
@@ -193,11 +199,13 @@ export function openEngine(options: EngineOptions = {}): Engine {
     remove: async (text, how) => (await import('./remove.ts')).removeContainer(core, text, how),
     wait: async (text) => (await import('./wait.ts')).waitContainer(core, text),
     logs: (text, how) => logsOf(core, text, how),
+    clearLogs: async (text) => (await import('./logs.ts')).clearLogs(core, text),
+    events: (how) => eventsOf(core, how),
     inspect: async (text) => (await import('./inspect.ts')).inspectContainer(core, text),
     images: async () => (await import('./images.ts')).listImages(core),
     inspectImage: async (text) => (await import('./inspect.ts')).inspectImage(core, text),
     removeImage: async (text, how) => (await import('./images.ts')).removeImage(core, text, how),
-    tagImage: async (text, name) => (await core.store()).tag(text, name),
+    tagImage: async (text, name) => (await import('./images.ts')).tagImage(core, text, name),
     history: async (text) => (await import('./history.ts')).imageHistory(core, text),
     pruneImages: async (how) => (await import('./images.ts')).pruneImages(core, how),
     diskUsage: async () => (await import('./disk-usage.ts')).diskUsage(core),
@@ -223,6 +231,10 @@ async function* statsOf(core: Core, how: StatsHow | undefined): AsyncGenerator<r
 
 async function* logsOf(core: Core, text: string, how: LogsHow | undefined): AsyncGenerator<LogEntry> {
   yield* (await import('./logs.ts')).readLogs(core, text, how);
+}
+
+async function* eventsOf(core: Core, how: EventsHow | undefined): AsyncGenerator<EngineEvent> {
+  yield* (await import('./event-stream.ts')).readEvents(core, how);
 }
 
 /** Serves OCI image layouts as a read-only registry, such as for tests or a closed network. Close it when done. */

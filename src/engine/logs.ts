@@ -1,6 +1,8 @@
-import { closeSync, existsSync, fstatSync, openSync, readSync, statSync } from 'node:fs';
+import { existsSync, rmSync, truncateSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { GrowingLines } from '../disk/growing-lines.ts';
 import { TinyrunError } from '../errors.ts';
+import type { Container } from './containers.ts';
 import type { Core } from './core.ts';
 import { findContainer } from './query.ts';
 
@@ -24,7 +26,6 @@ export interface LogsHow {
 
 /** How often a followed log is looked at: fs.watch does not see every write on every file system. */
 const POLL_MS = 100;
-const CHUNK = 64 * 1024;
 
 /**
  * A container's log, oldest entry first, over all its rotated files; with `follow` until the container has ended.
@@ -32,124 +33,78 @@ const CHUNK = 64 * 1024;
  */
 export async function* readLogs(core: Core, text: string, how: LogsHow = {}): AsyncGenerator<LogEntry> {
   const container = await findContainer(core, text);
-  if (container.record.options.logDriver === 'none') {
-    throw new TinyrunError('unsupported', 'configured logging driver does not support reading');
-  }
-  const path = core.paths.log(container.id);
-  const wanted = (entry: LogEntry): boolean => within(entry, how);
-  const current = new Follower(path);
+  const path = logPath(core, container);
+  const current = new GrowingLines(path);
   try {
-    yield* oldEntries(path, current, how).filter(wanted);
-    if (how.follow !== true || container.status !== 'running') return;
+    for (const file of filesOf(path, current, how.tail)) {
+      yield* entriesOf(file === current ? file.read() : file.rest(), how);
+      if (file !== current) file.close();
+    }
+    if (how.follow !== true || !isLive(container.status)) return;
     const lockIsHeld = await core.lockIsHeld();
     for (;;) {
       if (how.signal?.aborted === true) return;
       // Asked before reading: what was written before the end is read after it.
       const over = !lockIsHeld(core.paths.lock(container.id)) || !existsSync(path);
-      const entries = current.read().filter(wanted);
-      yield* entries;
+      let any = false;
+      for (const entry of entriesOf(current.read(), how)) {
+        any = true;
+        yield entry;
+      }
       if (how.until !== undefined && Date.now() > how.until) return;
-      if (entries.length > 0) continue;
+      if (any) continue;
       if (over) return;
-      await sleep(POLL_MS);
+      await sleep(POLL_MS, undefined, how.signal === undefined ? {} : { signal: how.signal }).catch(() => {});
     }
   } finally {
     current.close();
   }
 }
 
-/** What is there already; `current` is left at its end. */
-function oldEntries(path: string, current: Follower, how: LogsHow): LogEntry[] {
-  if (how.tail === 0) {
-    current.skip();
-    return [];
+/** Empties a container's log; whoever follows it sees what comes from now on. @throws as {@link readLogs} */
+export async function clearLogs(core: Core, text: string): Promise<void> {
+  const path = logPath(core, await findContainer(core, text));
+  // In place: the monitor has it open, to append to.
+  if (existsSync(path)) truncateSync(path);
+  for (let number = 1; existsSync(`${path}.${number}`); number += 1) rmSync(`${path}.${number}`);
+}
+
+function logPath(core: Core, { id, record }: Container): string {
+  if (record.options.logDriver !== 'none') return core.paths.log(id);
+  throw new TinyrunError('unsupported', 'configured logging driver does not support reading');
+}
+
+function isLive(status: Container['status']): boolean {
+  return status === 'running' || status === 'restarting';
+}
+
+/** The files of a log, oldest first and each where the reading begins. The newest is opened first: it may be rotated meanwhile. */
+function filesOf(path: string, current: GrowingLines, tail: number | undefined): GrowingLines[] {
+  const files = [current];
+  current.open();
+  let count = tail === undefined ? 0 : current.skipToLast(tail);
+  for (let number = 1; tail === undefined || count < tail; number += 1) {
+    const rotated = new GrowingLines(`${path}.${number}`);
+    if (!rotated.open()) break;
+    if (tail !== undefined) count += rotated.skipToLast(tail - count);
+    files.unshift(rotated);
   }
-  const newest = current.read();
-  const older: LogEntry[][] = [newest];
-  let count = newest.length;
-  for (let number = 1; how.tail === undefined || count < how.tail; number += 1) {
-    const rotated = new Follower(`${path}.${number}`);
-    const entries = rotated.read();
-    rotated.close();
-    if (entries.length === 0) break;
-    older.unshift(entries);
-    count += entries.length;
+  return files;
+}
+
+function* entriesOf(batches: Iterable<readonly string[]>, how: LogsHow): Generator<LogEntry> {
+  for (const lines of batches) {
+    for (const line of lines) {
+      const entry = parseLine(line);
+      if (entry !== undefined && within(entry, how)) yield entry;
+    }
   }
-  const all = older.flat();
-  return how.tail === undefined ? all : all.slice(-how.tail);
 }
 
 function within(entry: LogEntry, how: LogsHow): boolean {
   if (how.since === undefined && how.until === undefined) return true;
   const time = Date.parse(entry.time);
   return time >= (how.since ?? Number.NEGATIVE_INFINITY) && time <= (how.until ?? Number.POSITIVE_INFINITY);
-}
-
-/** Reads what is appended to a log, also when it is rotated in between. */
-class Follower {
-  readonly #path: string;
-  #fd: number | undefined;
-  #offset = 0;
-  #rest: Buffer = Buffer.alloc(0);
-
-  constructor(path: string) {
-    this.#path = path;
-  }
-
-  /** The entries that were completed since the last call. */
-  read(): LogEntry[] {
-    const entries = this.#drain();
-    if (this.#rotated()) {
-      // The old file got its last line before it was renamed.
-      entries.push(...this.#drain());
-      this.close();
-      entries.push(...this.#drain());
-    }
-    return entries;
-  }
-
-  /** Goes to the end. */
-  skip(): void {
-    if (this.#open()) this.#offset = fstatSync(this.#fd ?? -1).size;
-  }
-
-  close(): void {
-    if (this.#fd !== undefined) closeSync(this.#fd);
-    this.#fd = undefined;
-    this.#offset = 0;
-    this.#rest = Buffer.alloc(0);
-  }
-
-  #open(): boolean {
-    if (this.#fd !== undefined) return true;
-    if (!existsSync(this.#path)) return false;
-    this.#fd = openSync(this.#path, 'r');
-    return true;
-  }
-
-  #rotated(): boolean {
-    if (this.#fd === undefined) return false;
-    const now = statSync(this.#path, { throwIfNoEntry: false });
-    return now !== undefined && now.ino !== fstatSync(this.#fd).ino;
-  }
-
-  #drain(): LogEntry[] {
-    const entries: LogEntry[] = [];
-    if (!this.#open() || this.#fd === undefined) return entries;
-    for (;;) {
-      const chunk = Buffer.allocUnsafe(CHUNK);
-      const length = readSync(this.#fd, chunk, 0, CHUNK, this.#offset);
-      if (length === 0) return entries;
-      this.#offset += length;
-      const bytes = Buffer.concat([this.#rest, chunk.subarray(0, length)]);
-      const end = bytes.lastIndexOf(10) + 1;
-      this.#rest = bytes.subarray(end);
-      for (const line of bytes.toString('utf8', 0, end).split('\n')) {
-        const entry = line === '' ? undefined : parseLine(line);
-        if (entry !== undefined) entries.push(entry);
-      }
-    }
-  }
 }
 
 /** One line of Docker's json-file format; undefined for a damaged one. */

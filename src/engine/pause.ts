@@ -4,6 +4,7 @@ import { errorCode, TinyrunError } from '../errors.ts';
 import { type ContainerCgroup, cgroupOf } from './container-cgroup.ts';
 import type { Container } from './containers.ts';
 import type { Core } from './core.ts';
+import { containerEvent } from './events.ts';
 import { findContainer } from './query.ts';
 import { until } from './stop.ts';
 
@@ -70,7 +71,9 @@ export async function pauseContainer(core: Core, text: string): Promise<void> {
   }
   if (isPaused(core, container)) throw new TinyrunError('conflict', `container ${id} is already paused`);
   writeFileSync(freezer.file, freezer.on);
-  if (await until(() => freezer.frozen(cgroup.host), FREEZE_PATIENCE_MS)) return;
+  if (await until(() => freezer.frozen(cgroup.host), FREEZE_PATIENCE_MS)) {
+    return containerEvent(core, container.record, 'pause');
+  }
   writeFileSync(freezer.file, freezer.off);
   throw new TinyrunError(
     'unavailable',
@@ -86,6 +89,7 @@ export async function unpauseContainer(core: Core, text: string): Promise<void> 
     throw new TinyrunError('conflict', `Container ${container.id} is not paused`);
   }
   thaw(core, container);
+  await containerEvent(core, container.record, 'unpause');
 }
 
 /** Lets a container go on, so that it can take a signal. Fine where it is not paused. */

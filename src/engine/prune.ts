@@ -1,6 +1,7 @@
 import type { Container } from './containers.ts';
 import type { Core } from './core.ts';
 import { treeSize } from './disk-usage.ts';
+import { emitEvent } from './events.ts';
 import { listContainers } from './query.ts';
 import { removeContainer } from './remove.ts';
 
@@ -26,5 +27,6 @@ export async function pruneContainers(
     deleted.push(id);
     reclaimed += size;
   }
+  await emitEvent(core, { type: 'container', id: '', attributes: { reclaimed: String(reclaimed) } }, 'prune');
   return { deleted, reclaimed };
 }

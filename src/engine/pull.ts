@@ -4,6 +4,7 @@ import type { StoredImage } from '../image/stored-image.ts';
 import { unpackProgram } from '../native/library.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Core } from './core.ts';
+import { imageEvent } from './events.ts';
 import { registryOptions } from './registry-options.ts';
 
 export interface PullHow {
@@ -23,7 +24,7 @@ export interface Pulled {
  * @throws TinyrunError `invalid` (reference), `not_found`, `unauthorized`, `unavailable`
  */
 export async function pullImage(core: Core, text: string, how: PullHow = {}): Promise<Pulled> {
-  const [{ pull }, { openRegistry }, { parseReference }, { parsePlatform }] = await Promise.all([
+  const [{ pull }, { openRegistry }, references, { parsePlatform }] = await Promise.all([
     import('../image/pull.ts'),
     import('../registry/registry.ts'),
     import('../registry/reference.ts'),
@@ -33,7 +34,7 @@ export async function pullImage(core: Core, text: string, how: PullHow = {}): Pr
   const registry = openRegistry(registryOptions(core, how.signal));
   try {
     const platform = how.platform === undefined ? undefined : parsePlatform(how.platform, store.host);
-    const candidates = await registry.expand(text, parseReference(text));
+    const candidates = await registry.expand(text, references.parseReference(text));
     for (const [index, reference] of candidates.entries()) {
       try {
         const pulled = await pull(store, registry, reference, {
@@ -42,6 +43,12 @@ export async function pullImage(core: Core, text: string, how: PullHow = {}): Pr
           ...(how.signal === undefined ? {} : { signal: how.signal }),
           unpackerPath: unpackProgram(),
         });
+        await imageEvent(
+          core,
+          'pull',
+          references.familiarName(reference),
+          references.familiarRepository(reference),
+        );
         how.onEvent?.({ type: 'end', reference, digest: pulled.digest, status: pulled.status });
         return pulled;
       } catch (error) {

@@ -12,6 +12,7 @@ import {
   withDefaultTag,
 } from '../registry/reference.ts';
 import type { Core } from './core.ts';
+import { imageEvent } from './events.ts';
 import { registryOptions } from './registry-options.ts';
 
 export interface PushHow {
@@ -61,6 +62,7 @@ export async function pushImage(core: Core, text: string, how: PushHow = {}): Pr
         onEvent({ type: 'partial', ...plan.platforms });
       await push({ store, pusher, reference, plan, onEvent });
       const { digest, mediaType, bytes } = plan.top;
+      await imageEvent(core, 'push', familiarName(reference), familiarRepository(reference));
       pushed.push({ name: canonicalName(reference), digest });
       if (digest !== image.targetDigest) continue;
       // From now on the repository has it: a repo digest, and a place to mount from.

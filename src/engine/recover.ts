@@ -2,8 +2,9 @@ import { existsSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { writeJson } from '../disk/atomic.ts';
 import { errorCode, TinyrunError } from '../errors.ts';
 import { timestamp } from './clock.ts';
-import { containerIds, endedState, readRecord, readState, statusOf } from './containers.ts';
+import { containerIds, endedState, KILLED, readRecord, readState, statusOf } from './containers.ts';
 import type { Core } from './core.ts';
+import { containerEvent } from './events.ts';
 import { idOfName, namesOf, releaseName } from './names.ts';
 
 /** Between making the run directory and taking the lock a start needs some milliseconds; on a busy machine more. */
@@ -55,7 +56,7 @@ async function tryRecover(core: Core, id: string): Promise<void> {
 export async function recoverContainer(core: Core, id: string, startMs = START_MS): Promise<void> {
   const { paths } = core;
   if (!existsSync(paths.run(id))) {
-    recordDeath(core, id);
+    await recordDeath(core, id);
     return;
   }
   const lockIsHeld = await core.lockIsHeld();
@@ -67,7 +68,7 @@ export async function recoverContainer(core: Core, id: string, startMs = START_M
     // A start is under way: its monitor has not locked yet.
     return;
   }
-  recordDeath(core, id);
+  await recordDeath(core, id);
   (await core.networks()).forget(id);
   rmSync(paths.run(id), { recursive: true, force: true });
 }
@@ -89,10 +90,12 @@ export async function settle(core: Core, id: string): Promise<void> {
 }
 
 /** Writes down that a container was killed together with its monitor. */
-function recordDeath(core: Core, id: string): void {
+async function recordDeath(core: Core, id: string): Promise<void> {
   const state = readState(core.paths, id);
   if (state === undefined || state.finishedAt !== undefined || state.pid === 0) return;
   writeJson(core.paths.state(id), { ...endedState(state), finishedAt: timestamp() });
+  const record = readRecord(core.paths, id);
+  if (record !== undefined) await containerEvent(core, record, 'die', { exitCode: String(KILLED) });
 }
 
 /** A removal that was cut short between the name and the directory, or a creation that was. */

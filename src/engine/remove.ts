@@ -5,6 +5,7 @@ import { errorCode, TinyrunError } from '../errors.ts';
 import type { Op } from '../native/plan.ts';
 import { type Container, resolveId } from './containers.ts';
 import type { Core } from './core.ts';
+import { containerEvent } from './events.ts';
 import { namesOf, releaseName } from './names.ts';
 import { findContainer } from './query.ts';
 
@@ -47,6 +48,7 @@ export async function removeContainer(
     releaseName(core.paths, name, id);
   }
   discard(core.paths, id);
+  if (container !== undefined) await containerEvent(core, container.record, 'destroy');
   return {
     id,
     async finish() {

@@ -2,6 +2,7 @@ import { writeJson } from '../disk/atomic.ts';
 import { withLock } from '../disk/lock.ts';
 import { TinyrunError } from '../errors.ts';
 import type { Core } from './core.ts';
+import { containerEvent } from './events.ts';
 import { checkName, releaseName, reserveName } from './names.ts';
 import { findContainer } from './query.ts';
 import { Rollback } from './rollback.ts';
@@ -31,4 +32,5 @@ async function rename(core: Core, text: string, newName: string): Promise<void> 
   writeJson(paths.containerRecord(id), { ...record, name });
   undo.commit();
   releaseName(paths, record.name, id);
+  await containerEvent(core, { ...record, name }, 'rename', { oldName: `/${record.name}` });
 }

@@ -1,5 +1,6 @@
 import { TinyrunError } from '../errors.ts';
 import type { Core } from './core.ts';
+import { containerEvent } from './events.ts';
 import { findContainer } from './query.ts';
 import { startContainer } from './start.ts';
 import { type StopHow, stopContainer } from './stop.ts';
@@ -27,4 +28,5 @@ export async function restartContainer(core: Core, text: string, how: RestartHow
     ...(onWarning === undefined ? {} : { onWarning }),
   });
   session.close();
+  await containerEvent(core, container.record, 'restart');
 }

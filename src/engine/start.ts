@@ -9,6 +9,7 @@ import { StartError } from '../runtime/start-error.ts';
 import { NEVER } from './clock.ts';
 import type { ContainerRecord } from './containers.ts';
 import type { Core } from './core.ts';
+import { containerEvent } from './events.ts';
 import { releaseName } from './names.ts';
 import { writeSettings } from './network-facts.ts';
 import { planNetwork } from './network-plan.ts';
@@ -95,6 +96,7 @@ async function tryStart(
     core.showPlan((await import('../native/explain.ts')).explainPlan(launchable.plan));
   }
   core.phase('plan');
+  if (how.stdio === 'attach') await containerEvent(core, record, 'attach');
   try {
     const launching = launch({
       plan: launchable.plan,
@@ -183,6 +185,7 @@ async function recordFailure(core: Core, record: ContainerRecord, error: unknown
     releaseName(paths, record.name, record.id);
     discard(paths, record.id);
     await emptyTrash(core, record.id);
+    await containerEvent(core, record, 'destroy');
     return;
   }
   writeJson(

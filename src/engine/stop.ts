@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { TinyrunError } from '../errors.ts';
 import { type Container, readState, type StateRecord } from './containers.ts';
 import type { Core } from './core.ts';
+import { containerEvent } from './events.ts';
 import { findContainer } from './query.ts';
 import { signalNumber } from './signals.ts';
 
@@ -32,10 +33,11 @@ export async function stopContainer(core: Core, text: string, how: StopHow = {})
   const { options, image } = container.record;
   const signal = signalNumber(how.signal ?? options.stopSignal ?? image.config.StopSignal ?? 'SIGTERM');
   const timeout = how.timeout ?? options.stopTimeout ?? DEFAULT_TIMEOUT_S;
-  await sendTo(container, signal);
+  await signalled(core, container, signal);
   await letGo(core, container);
   const limit = timeout < 0 ? Number.POSITIVE_INFINITY : timeout * 1000;
   if (!(await ended(core, container, limit))) await killAndWait(core, container);
+  await containerEvent(core, container.record, 'stop');
 }
 
 /**
@@ -45,7 +47,7 @@ export async function stopContainer(core: Core, text: string, how: StopHow = {})
 export async function killContainer(core: Core, text: string, signal = 'SIGKILL'): Promise<void> {
   const number = signalNumber(signal);
   const container = await findContainer(core, text);
-  if (container.status !== 'running' || !(await sendTo(container, number))) {
+  if (container.status !== 'running' || !(await signalled(core, container, number))) {
     throw new TinyrunError(
       'conflict',
       `cannot kill container: ${text}: container ${container.id} is not running`,
@@ -58,7 +60,7 @@ export async function killContainer(core: Core, text: string, signal = 'SIGKILL'
 
 /** SIGKILL, and waits until the container has ended. @throws TinyrunError `unavailable` where it does not */
 export async function killAndWait(core: Core, container: Container): Promise<void> {
-  await sendTo(container, signalNumber('SIGKILL'));
+  await signalled(core, container, signalNumber('SIGKILL'));
   await letGo(core, container);
   if (await ended(core, container, KILL_PATIENCE_MS)) return;
   throw new TinyrunError(
@@ -109,9 +111,11 @@ async function letGo(core: Core, container: Container): Promise<void> {
   (await import('./pause.ts')).thaw(core, container);
 }
 
-/** False where the process is gone. */
-async function sendTo({ state }: Container, number: number): Promise<boolean> {
-  return state !== undefined && (await signal(state, number));
+/** Sends a signal, with the event that says so. False where the process is gone. */
+async function signalled(core: Core, { record, state }: Container, number: number): Promise<boolean> {
+  if (state === undefined || !(await signal(state, number))) return false;
+  await containerEvent(core, record, 'kill', { signal: String(number) });
+  return true;
 }
 
 async function signal({ pid, startTime }: StateRecord, number: number): Promise<boolean> {

@@ -1,6 +1,7 @@
 import { TinyrunError } from '../errors.ts';
 import { cgroupOf, processesOf } from './container-cgroup.ts';
 import type { Core } from './core.ts';
+import { containerEvent } from './events.ts';
 import { findContainer } from './query.ts';
 
 /** What `ps` of the host says of a container's processes. */
@@ -23,6 +24,7 @@ export async function containerProcesses(
     throw new TinyrunError('conflict', `container ${container.id} is not running`);
   }
   const output = await ps(psArguments.length === 0 ? ['-ef'] : psArguments);
+  await containerEvent(core, container.record, 'top');
   return selectProcesses(output, new Set(processesOf(cgroupOf(core, container.record))));
 }
 

@@ -7,6 +7,7 @@ import { withLock } from '../disk/lock.ts';
 import { errorCode, SyscallError, TinyrunError } from '../errors.ts';
 import { type ContainerCgroup, cgroupOf } from './container-cgroup.ts';
 import type { Core } from './core.ts';
+import { containerEvent } from './events.ts';
 import type { Limits } from './options.ts';
 import { findContainer } from './query.ts';
 
@@ -37,6 +38,7 @@ async function update(core: Core, text: string, changes: Limits): Promise<Update
     applyWrites(changedWrites(old, writesFor(resources)), cgroup, { name });
   }
   writeJson(core.paths.containerRecord(id), { ...record, options: { ...record.options, limits } });
+  await containerEvent(core, record, 'update');
   return { warnings };
 }
 
