@@ -29,6 +29,7 @@ apt_packages() {
   check linux-libc-dev /usr/include/linux/openat2.h
   check musl-tools musl-gcc
   check libzstd-dev "/usr/lib/$multiarch/libzstd.a"
+  check libdeflate-dev "/usr/lib/$multiarch/libdeflate.a"
   check libssl-dev "/usr/lib/$multiarch/libcrypto.a"
   [ -e "/usr/lib/$multiarch/libseccomp.so.2" ] || [ -e "/lib/$multiarch/libseccomp.so.2" ] || printf 'libseccomp2 '
   check nftables /usr/sbin/nft
@@ -52,11 +53,11 @@ packages() {
   if command -v apt-get >/dev/null 2>&1; then
     apt_packages
   elif command -v dnf >/dev/null 2>&1; then
-    for p in gcc make glibc-static musl-gcc libzstd-static openssl-devel libseccomp nftables busybox; do
+    for p in gcc make glibc-static musl-gcc libzstd-static libdeflate-static openssl-devel libseccomp nftables busybox; do
       rpm -q "$p" >/dev/null 2>&1 || printf '%s ' "$p"
     done
   elif command -v apk >/dev/null 2>&1; then
-    for p in gcc make musl-dev linux-headers zstd-static openssl-libs-static openssl-dev libseccomp nftables busybox-static; do
+    for p in gcc make musl-dev linux-headers zstd-static libdeflate-static openssl-libs-static openssl-dev libseccomp nftables busybox-static; do
       apk info -e "$p" >/dev/null 2>&1 || printf '%s ' "$p"
     done
   else

@@ -97,7 +97,7 @@ static int prepare(struct work *work, const struct options *options, struct fail
     close_others(options->blob_fd);
     for (size_t i = 0; i < options->lower_count; i++)
         if ((lower_fds[i] = sandbox_open_lower(options->lower[i], failure)) < 0) return -1;
-    if (sandbox_enter(options->layer, failure) < 0) return -1;
+    if (sandbox_enter(&SANDBOX_TO_WRITE, options->layer, failure) < 0) return -1;
     struct source_options input = {.blob_fd = options->blob_fd, .have = options->have, .size = options->size};
     input.follow = options->follow == 1;
     input.input_fd = options->have == options->size ? -1 : STDIN_FILENO;
@@ -107,7 +107,7 @@ static int prepare(struct work *work, const struct options *options, struct fail
     if ((work->inflater = inflate_open(work->source, options->compression)) == NULL) return fail(failure, FAIL_IO, "out of memory");
     if ((work->extractor = extract_open(&lower, options->opaque_xattr, failure)) == NULL) return -1;
     if ((work->stream = stream_open(work->inflater, options->max_bytes, threaded, failure)) == NULL) return -1;
-    if (sandbox_filter(failure) < 0) return -1;
+    if (sandbox_filter(false, failure) < 0) return -1;
     stream_start(work->stream);
     return failure->kind == FAIL_NONE ? 0 : -1;
 }

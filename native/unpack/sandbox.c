@@ -21,6 +21,8 @@
 
 /* Parents that are kept open, and what one entry needs besides. */
 #define OPEN_FILES 256
+/* A packer keeps the directories open that it is in: as many as a path has parts. */
+#define OPEN_DIRECTORIES 4096
 /* A zstd window of 128 MiB, an entry's headers, the list of directories. */
 #define ADDRESS_SPACE (1024UL * 1024 * 1024)
 
@@ -51,23 +53,20 @@ static int pivot(void) {
     return mount(".", "/", NULL, MS_MOVE, NULL) < 0 ? -1 : chroot(".");
 }
 
-static int enter_root(const char *layer, struct failure *failure) {
+static int enter_root(const char *layer, bool read_only, struct failure *failure) {
     /* Or the mounts below would appear outside. */
     if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) return fail_errno(failure, errno, "make private", "/");
     if (mount(layer, layer, NULL, MS_BIND, NULL) < 0) return fail_errno(failure, errno, "bind", layer);
     if (chdir(layer) < 0) return fail_errno(failure, errno, "enter", layer);
     /* Devices and set-user-id programs of the image are made here, never used. */
-    const unsigned long flags = MS_BIND | MS_REMOUNT | MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME;
+    const unsigned long flags = MS_BIND | MS_REMOUNT | MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME | (read_only ? MS_RDONLY : 0);
     /* EPERM: in a user namespace, where the mount's atime flag is locked; devices and set-user-id are dead there anyway. */
     if (mount(NULL, ".", NULL, flags, NULL) < 0 && errno != EPERM) return fail_errno(failure, errno, "remount", layer);
     if (pivot() < 0) return fail_errno(failure, errno, "pivot_root", layer);
     return chdir("/") < 0 ? fail_errno(failure, errno, "enter", "/") : 0;
 }
 
-static int drop_capabilities(struct failure *failure) {
-    /* SYS_ADMIN for trusted.overlay.opaque. No SYS_RESOURCE: the last blocks of the disk are not for images. */
-    const uint64_t kept = 1ull << CAP_CHOWN | 1ull << CAP_DAC_OVERRIDE | 1ull << CAP_FOWNER | 1ull << CAP_FSETID |
-                          1ull << CAP_MKNOD | 1ull << CAP_SETFCAP | 1ull << CAP_SYS_ADMIN;
+static int drop_capabilities(uint64_t kept, struct failure *failure) {
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
     struct __user_cap_data_struct has[2], want[2] = {{0}};
     if (syscall(SYS_capget, &header, has) < 0) return fail_errno(failure, errno, "read", "capabilities");
@@ -85,17 +84,30 @@ static int set_limit(int resource, rlim_t value, struct failure *failure) {
     return setrlimit(resource, &limit) < 0 ? fail_errno(failure, errno, "set", "resource limits") : 0;
 }
 
-int sandbox_enter(const char *layer, struct failure *failure) {
+/* SYS_ADMIN for trusted.overlay.opaque. No SYS_RESOURCE: the last blocks of the disk are not for images. */
+const struct sandbox SANDBOX_TO_WRITE = {
+    .capabilities = 1ull << CAP_CHOWN | 1ull << CAP_DAC_OVERRIDE | 1ull << CAP_FOWNER | 1ull << CAP_FSETID | 1ull << CAP_MKNOD |
+                    1ull << CAP_SETFCAP | 1ull << CAP_SYS_ADMIN,
+    .open_files = OPEN_FILES,
+};
+/* SYS_ADMIN for the attributes trusted.*. */
+const struct sandbox SANDBOX_TO_READ = {
+    .capabilities = 1ull << CAP_DAC_READ_SEARCH | 1ull << CAP_SYS_ADMIN,
+    .open_files = OPEN_DIRECTORIES,
+    .read_only = true,
+};
+
+int sandbox_enter(const struct sandbox *sandbox, const char *directory, struct failure *failure) {
     umask(0);
     /* A write to a caller that is gone must be an error with a report, not a silent end; and its end is ours. */
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);
     prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-    if (enter_namespaces(failure) < 0 || enter_root(layer, failure) < 0) return -1;
-    if (set_limit(RLIMIT_CORE, 0, failure) < 0 || set_limit(RLIMIT_NOFILE, OPEN_FILES, failure) < 0) return -1;
+    if (enter_namespaces(failure) < 0 || enter_root(directory, sandbox->read_only, failure) < 0) return -1;
+    if (set_limit(RLIMIT_CORE, 0, failure) < 0 || set_limit(RLIMIT_NOFILE, sandbox->open_files, failure) < 0) return -1;
 #ifndef __SANITIZE_ADDRESS__ /* whose shadow takes terabytes */
     if (set_limit(RLIMIT_AS, ADDRESS_SPACE, failure) < 0) return -1;
 #endif
-    return drop_capabilities(failure);
+    return drop_capabilities(sandbox->capabilities, failure);
 }

@@ -234,9 +234,17 @@ void extract_close(struct extractor *extractor);
 
 /* A layer below, read-only, as a directory that nothing leads out of. Before sandbox_enter(). */
 int sandbox_open_lower(const char *path, struct failure *failure);
-/* Makes `layer` the root of a mount namespace of its own, and drops every right that making files does not need. */
-int sandbox_enter(const char *layer, struct failure *failure);
-/* From here on all threads may only read, write and make files: anything else kills the process. */
-int sandbox_filter(struct failure *failure);
+/* What a process may do in its sandbox. */
+struct sandbox {
+    uint64_t capabilities; /* kept, as bits */
+    unsigned long open_files;
+    bool read_only;
+};
+extern const struct sandbox SANDBOX_TO_WRITE, SANDBOX_TO_READ;
+/* Makes `directory` the root of a mount namespace of its own, and drops every right but those. */
+int sandbox_enter(const struct sandbox *sandbox, const char *directory, struct failure *failure);
+/* From here on all threads may only read, write and make files (`read_only`: only read and write): anything else kills the
+   process. */
+int sandbox_filter(bool read_only, struct failure *failure);
 
 #endif

@@ -22,7 +22,7 @@ export function useNativeDirectory(directory: string | undefined): void {
 }
 
 /**
- * Where tinyrun-monitor, tinyrun-unpack and libtinyrun.so are.
+ * Where tinyrun-monitor, tinyrun-unpack, tinyrun-pack and libtinyrun.so are.
  * @throws TinyrunError unsupported where there are none for this machine
  */
 export function nativeDirectory(): string {
@@ -54,6 +54,11 @@ export function monitorProgram(): string {
 /** The program that unpacks one layer. */
 export function unpackProgram(): string {
   return join(nativeDirectory(), 'tinyrun-unpack');
+}
+
+/** The program that packs a tree. */
+export function packProgram(): string {
+  return join(nativeDirectory(), 'tinyrun-pack');
 }
 
 /** libtinyrun.so, loaded once. */

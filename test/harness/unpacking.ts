@@ -10,6 +10,7 @@ import { describeTree } from '../fixtures/trees.ts';
 const NATIVE =
   process.env.TINYRUN_NATIVE ?? join(import.meta.dirname, '..', '..', 'dist', 'native', process.arch);
 export const UNPACKER = join(NATIVE, 'tinyrun-unpack');
+export const PACKER = join(NATIVE, 'tinyrun-pack');
 
 export interface Unpacked {
   /** The layer's directory. */

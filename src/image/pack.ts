@@ -1,0 +1,163 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { type ErrorKind, errorCode, TinyrunError } from '../errors.ts';
+import { type Digest, parseDigest } from '../oci/digest.ts';
+
+export type LayerCompression = 'gzip' | 'zstd' | 'none';
+
+export interface PackInput {
+  /** The program tinyrun-pack. */
+  readonly packer: string;
+  /** The upper directory of an overlay; what is written to it meanwhile may be in the layer or not. */
+  readonly upper: string;
+  /** Open for writing: the blob goes there, from where it stands. After a failure it holds any number of its bytes. */
+  readonly blobFd: number;
+  readonly compression: LayerCompression;
+  /** 1 to 12 for gzip (default 6), 1 to 19 for zstd (default 3). */
+  readonly level?: number;
+  /** Seconds since 1970: no file is younger in the layer (SOURCE_DATE_EPOCH). */
+  readonly clampMtime?: number;
+  /**
+   * Paths that are not packed, with all below them, absolute as the container sees them: places that were only made to
+   * mount something on. A directory in which nothing else is goes with them.
+   */
+  readonly exclude?: readonly string[];
+  /** Kills the packer. */
+  readonly signal?: AbortSignal;
+}
+
+/** What there is to know of a packed layer. */
+export interface PackReport {
+  /** Of the tar. */
+  readonly diffId: Digest;
+  /** Of the blob. */
+  readonly digest: Digest;
+  /** Bytes of the blob. */
+  readonly size: number;
+  /** Bytes of the tar. */
+  readonly bytes: number;
+  /** Entries of the tar. */
+  readonly files: number;
+  /** Nothing was changed: the tar has no entries, or only one for the root itself. */
+  readonly empty: boolean;
+  /** Sockets, which no tar holds. */
+  readonly skipped: number;
+}
+
+/**
+ * Packs an upper directory as an OCI layer in a process of its own (native/pack): deletions become `.wh.` files, marks of
+ * overlayfs stay behind, entries are sorted, so that the same tree gives the same bytes. Hashing and compression happen
+ * in the same pass, on all processors.
+ * @throws TinyrunError `unavailable` where the disk is full, `invalid` for a tree that no layer can express
+ */
+export async function packLayer(input: PackInput): Promise<PackReport> {
+  const { upper, compression, level, clampMtime, exclude = [] } = input;
+  const args = ['--tree', upper, '--layer', '1', '--compression', compression];
+  if (level !== undefined) args.push('--level', String(level));
+  if (clampMtime !== undefined) args.push('--clamp', String(clampMtime));
+  for (const path of exclude) args.push('--exclude', path.replace(/^\/+|\/+$/g, ''));
+  return await runPacker({ ...input, args, what: 'Cannot make a layer' });
+}
+
+export interface PackerRun {
+  readonly packer: string;
+  readonly args: readonly string[];
+  /** Becomes `--blob`. */
+  readonly blobFd: number;
+  /** Open files besides, as descriptors 4 and so on. */
+  readonly fds?: readonly number[];
+  /** What errors begin with. */
+  readonly what: string;
+  readonly signal?: AbortSignal;
+}
+
+/** Runs tinyrun-pack. @throws TinyrunError; the signal's reason */
+export async function runPacker(run: PackerRun): Promise<PackReport> {
+  run.signal?.throwIfAborted();
+  const child = spawn(run.packer, ['--blob', '3', ...run.args], {
+    stdio: ['ignore', 'pipe', 'ignore', run.blobFd, ...(run.fds ?? [])],
+    env: {},
+  });
+  const kill = (): void => void child.kill('SIGKILL');
+  run.signal?.addEventListener('abort', kill, { once: true });
+  try {
+    const [status, output] = await Promise.all([endOf(child, run.packer), readAll(child)]);
+    run.signal?.throwIfAborted();
+    return parsePackReport(output, run.what, status);
+  } finally {
+    run.signal?.removeEventListener('abort', kill);
+  }
+}
+
+function endOf(child: ChildProcess, program: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    child.once('error', (cause) => {
+      const message = `Cannot start "${program}": ${errorCode(cause) ?? cause.message}`;
+      const hint = 'Its native programs are missing or not for this machine: build them with "npm run build"';
+      reject(new TinyrunError('internal', message, { cause, hint }));
+    });
+    child.once('close', (code, signal) =>
+      resolve(signal === null ? `ended with status ${code}` : `was killed by ${signal}`),
+    );
+  });
+}
+
+/** A report is one line; anything beyond it is cut off. */
+const REPORT_MAX = 64 * 1024;
+
+async function readAll({ stdout }: ChildProcess): Promise<string> {
+  let text = '';
+  if (stdout === null) return text;
+  stdout.setEncoding('utf8');
+  try {
+    for await (const chunk of stdout) if (text.length < REPORT_MAX) text += String(chunk);
+  } catch {
+    // Whatever there is has to do: the exit status tells the rest.
+  }
+  return text;
+}
+
+/**
+ * The line that the packer printed.
+ * @param status how it ended, for a packer that printed none
+ * @throws TinyrunError for a report of a failure
+ */
+export function parsePackReport(text: string, what: string, status: string): PackReport {
+  const fields = objectOf(text);
+  const { ok, size, bytes, files, empty, skipped } = fields;
+  if (ok !== true) throw failureOf(fields, what, status);
+  if (
+    typeof size !== 'number' ||
+    typeof bytes !== 'number' ||
+    typeof files !== 'number' ||
+    typeof skipped !== 'number'
+  ) {
+    throw new TinyrunError('internal', `${what}: the packer's report is damaged`);
+  }
+  const digest = parseDigest(`sha256:${String(fields.digest)}`);
+  const diffId = parseDigest(`sha256:${String(fields.diffId)}`);
+  return { diffId, digest, size, bytes, files, skipped, empty: empty === true };
+}
+
+function objectOf(text: string): Readonly<Record<string, unknown>> {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === 'object' && value !== null ? { ...value } : {};
+  } catch {
+    return {};
+  }
+}
+
+/** SIGSYS in the status is the system call filter: a bug. */
+function failureOf(fields: Readonly<Record<string, unknown>>, what: string, status: string): TinyrunError {
+  const { kind, message, errno } = fields;
+  if (typeof message !== 'string') return new TinyrunError('internal', `${what}: the packer ${status}`);
+  const hint = kind === 'space' ? { hint: 'Remove images or containers that are not needed' } : {};
+  return new TinyrunError(errorKind(kind, errno), `${what}: ${message}`, hint);
+}
+
+function errorKind(kind: unknown, errno: unknown): ErrorKind {
+  if (kind === 'space') return 'unavailable';
+  if (errno === 'ENOENT') return 'not_found';
+  if (errno === 'EPERM' || errno === 'EACCES') return 'denied';
+  return kind === 'io' ? 'internal' : 'invalid';
+}
