@@ -48,6 +48,7 @@ export function resourcesOf(limits: Limits, host: CgroupHost, machine: Machine):
   const cpu = cpuOf(limits);
   const blockIO = blockIoOf(limits, machine);
   const unified = {
+    ...(limits.oomGroup === true ? { 'memory.oom.group': '1' } : {}),
     ...(limits.memoryHigh === undefined ? {} : { 'memory.high': String(limits.memoryHigh) }),
     ...limits.cgroupConf,
   };
@@ -216,9 +217,16 @@ function checkBlockIo(limits: Limits): void {
 }
 
 function checkOom(limits: Limits, host: CgroupHost): void {
-  const { oomKillDisable, oomScoreAdj } = limits;
+  const { oomKillDisable, oomScoreAdj, oomGroup } = limits;
   if (oomScoreAdj !== undefined && (oomScoreAdj < -1000 || oomScoreAdj > 1000)) {
     invalid(`Invalid value ${oomScoreAdj}, range for oom score adj is [-1000, 1000]`);
+  }
+  if (oomGroup === true && host.version !== 'v2') {
+    throw new TinyrunError(
+      'unsupported',
+      'Cannot use --oom-group: the OOM killer of cgroup v1 kills one process at a time',
+      { hint: 'Boot with systemd.unified_cgroup_hierarchy=1 for cgroup v2' },
+    );
   }
   if (oomKillDisable === true && host.version !== 'v1') {
     throw new TinyrunError(

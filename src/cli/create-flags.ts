@@ -69,6 +69,7 @@ const ROWS: readonly Row[] = [
   ['network', 'string', 'Connect a container to a network'],
   ['net', 'string', 'Connect a container to a network', { hidden: true }],
   ['no-healthcheck', 'bool', 'Disable any container-specified HEALTHCHECK'],
+  ['oom-group', 'bool', 'Out of memory, kill the whole container (cgroup v2)'],
   ['oom-kill-disable', 'bool', 'Disable OOM Killer (cgroup v1)'],
   ['oom-score-adj', 'int', "Tune host's OOM preferences (-1000 to 1000)"],
   ['pid', 'string', 'PID namespace to use (host)'],

@@ -16,6 +16,7 @@ export function limitsOf(parsed: Parsed): Limits {
   }
   const swap = parsed.one('memory-swap', parseBytesOrUnlimited);
   if (swap !== undefined) limits.memorySwap = swap;
+  if (parsed.bool('oom-group')) limits.oomGroup = true;
   if (parsed.bool('oom-kill-disable')) limits.oomKillDisable = true;
   if (parsed.has('blkio-weight-device')) {
     limits.blkioWeightDevice = parsed.each('blkio-weight-device', deviceWeight);

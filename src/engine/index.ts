@@ -38,6 +38,7 @@ import type { StopHow } from './stop.ts';
 import type { Processes } from './top.ts';
 import type { Updated } from './update.ts';
 
+export type { Pressure, PressureOf, Stall } from '../cgroups/pressure.ts';
 export type { ErrorKind } from '../errors.ts';
 export { TinyrunError } from '../errors.ts';
 export type { LoadedImage } from '../image/load.ts';
@@ -81,7 +82,7 @@ export type { RemoteHow, RemoteManifest } from './remote.ts';
 export type { RestartHow } from './restart.ts';
 export type { Served, ServeHow } from './serve.ts';
 export type { Started, StartHow } from './start.ts';
-export type { Stats, StatsHow } from './stats.ts';
+export type { Stats, StatsHow, Usage as ContainerUsage } from './stats.ts';
 export type { StopHow } from './stop.ts';
 export type { Processes } from './top.ts';
 export type { Updated } from './update.ts';

@@ -69,6 +69,7 @@ function resourcesOf(options: CreateOptions): Readonly<Record<string, unknown>> 
     MemoryReservation: limits.memoryReservation ?? 0,
     MemorySwap: limits.memorySwap ?? (limits.memory ?? 0) * 2,
     MemorySwappiness: limits.memorySwappiness ?? null,
+    ...(limits.oomGroup === true ? { OomGroup: true } : {}),
     OomKillDisable: limits.oomKillDisable ?? null,
     PidsLimit: limits.pidsLimit ?? null,
     Ulimits: options.ulimits.map(({ name, soft, hard }) => ({ Name: name, Hard: hard, Soft: soft })),

@@ -1,3 +1,4 @@
+import type { PressureOf, Stall } from '../cgroups/pressure.ts';
 import type { StoredImage } from '../image/stored-image.ts';
 import { inspectNetwork } from '../network/inspect.ts';
 import type { Spec } from '../oci/runtime-spec.ts';
@@ -25,7 +26,7 @@ export async function inspectContainer(core: Core, text: string): Promise<Inspec
     Created: record.created,
     Path: record.args[0] ?? '',
     Args: record.args.slice(1),
-    State: stateOf(container),
+    State: { ...stateOf(container), ...(running ? await strainOf(core, container) : {}) },
     Image: image.id,
     ResolvConfPath: core.paths.etcFile(id, 'resolv.conf'),
     HostnamePath: core.paths.etcFile(id, 'hostname'),
@@ -93,6 +94,29 @@ function stateOf({ state, status }: Container): Inspection {
     StartedAt: state?.startedAt ?? NEVER,
     FinishedAt: running ? NEVER : (state?.finishedAt ?? NEVER),
   };
+}
+
+/** What Docker does not tell: how long the container waits for what it wants, and the most memory it has had. */
+async function strainOf(core: Core, { record }: Container): Promise<Inspection> {
+  const [{ cgroupOf }, { usageOf }] = await Promise.all([
+    import('./container-cgroup.ts'),
+    import('./stats.ts'),
+  ]);
+  const { memoryPeak, pressure } = usageOf(cgroupOf(core, record), '');
+  const stalls = Object.entries(pressure).map(([of, { some, full }]) => [
+    PRESSURES[of as PressureOf],
+    { Some: stallOf(some), ...(full === undefined ? {} : { Full: stallOf(full) }) },
+  ]);
+  return {
+    ...optional('MemoryPeak', memoryPeak),
+    ...(stalls.length === 0 ? {} : { Pressure: Object.fromEntries(stalls) }),
+  };
+}
+
+const PRESSURES: Readonly<Record<PressureOf, string>> = { cpu: 'CPU', memory: 'Memory', io: 'IO' };
+
+function stallOf({ avg10, avg60, avg300, total }: Stall): Inspection {
+  return { Avg10: avg10, Avg60: avg60, Avg300: avg300, Total: total };
 }
 
 function configOf({ id, record }: Container, env: readonly string[]): Inspection {

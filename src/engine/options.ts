@@ -119,6 +119,8 @@ export interface Limits {
   readonly memoryHigh?: number;
   readonly oomKillDisable?: boolean;
   readonly oomScoreAdj?: number;
+  /** Out of memory, all of the container is killed, not one of its processes. */
+  readonly oomGroup?: boolean;
   /** CPUs, such as 0.5. */
   readonly cpus?: number;
   readonly cpuShares?: number;

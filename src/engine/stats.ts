@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type CgroupHost, hostCgroups } from '../cgroups/host.ts';
+import { type Pressure, type PressureOf, readPressure } from '../cgroups/pressure.ts';
 import { type ContainerCgroup, cgroupOf } from './container-cgroup.ts';
 import type { Container } from './containers.ts';
 import type { Core } from './core.ts';
@@ -14,11 +15,15 @@ export interface Usage {
   readonly memory: number;
   /** Of the container, or the memory of the machine. */
   readonly memoryLimit: number;
+  /** The most it has ever used, caches included; absent before Linux 5.19 on v2. */
+  readonly memoryPeak?: number;
   readonly received: number;
   readonly sent: number;
   readonly read: number;
   readonly written: number;
   readonly pids: number;
+  /** What it waits for; empty where the kernel does not say. */
+  readonly pressure: Readonly<Partial<Record<PressureOf, Pressure>>>;
 }
 
 export interface Stats {
@@ -111,7 +116,14 @@ export function usageOf({ host, directories }: ContainerCgroup, network: string)
   const number = (controller: string, file: string): number => Number(read(controller, file)) || 0;
   const total = (field(host.read('/proc/meminfo') ?? '', 'MemTotal:') ?? 0) * 1024;
   const { received, sent } = networkBytes(network);
-  const common = { received, sent, pids: number('pids', 'pids.current') };
+  const peak = number('memory', host.version === 'v2' ? 'memory.peak' : 'memory.max_usage_in_bytes');
+  const common = {
+    received,
+    sent,
+    pids: number('pids', 'pids.current'),
+    pressure: directories.unified === undefined ? {} : readPressure(directories.unified, host.read),
+    ...(peak === 0 ? {} : { memoryPeak: peak }),
+  };
   if (host.version === 'v2') {
     const inactive = field(read('memory', 'memory.stat'), 'inactive_file') ?? 0;
     return {

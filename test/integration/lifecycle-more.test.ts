@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, describe, expect } from 'vitest';
 import { needing } from '../harness/requires.ts';
 import { show } from '../harness/sandbox.ts';
@@ -199,8 +200,16 @@ describe('stats', () => {
     >;
     expect(json).toMatchObject({ Name: 'idle', PIDs: '1' });
     expect(json.MemUsage).toMatch(/^[\d.]+(B|KiB|MiB) \/ 32MiB$/);
-    const cpu = await box.ok(['stats', '--no-stream', '--format', '{{.CPUPerc}}', 'busy']);
+    const [cpu = '', peak, psi] = (
+      await box.ok(['stats', '--no-stream', '--format', '{{.CPUPerc}}|{{.MemPeak}}|{{.PSI}}', 'busy'])
+    ).split('|');
     expect(Number.parseFloat(cpu)).toBeGreaterThan(5);
+    expect(peak).toMatch(/^[\d.]+[KM]iB$/);
+    const some = existsSync('/proc/pressure/cpu') ? '\\d+\\.\\d\\d%' : '--';
+    expect(psi).toMatch(new RegExp(`^${some} / ${some} / ${some}$`));
+    const strain = await box.ok(['inspect', '--format', '{{json .State}}', 'busy']);
+    expect(JSON.parse(strain).MemoryPeak).toBeGreaterThan(0);
+    expect('Pressure' in JSON.parse(strain)).toBe(existsSync('/proc/pressure/cpu'));
     expect((await box.run(['stats', '--no-stream', 'nosuch'])).stderr).toContain('No such container: nosuch');
   });
 

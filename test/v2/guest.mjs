@@ -46,6 +46,7 @@ const FILES = [
   [['-m', '64m', '--memory-reservation', '32m'], 'memory.low', '33554432'],
   [['--memory-high', '48m'], 'memory.high', '50331648'],
   [['--cgroup-conf', 'memory.oom.group=1'], 'memory.oom.group', '1'],
+  [['--oom-group'], 'memory.oom.group', '1'],
   [['--cpus', '0.5'], 'cpu.max', '50000 100000'],
   [['--cpu-quota', '20000', '--cpu-period', '50000'], 'cpu.max', '20000 50000'],
   [['--cpu-shares', '2048'], 'cpu.weight', '174'],
@@ -172,6 +173,29 @@ check('pause freezes the cgroup and unpause thaws it', () => {
   const after = frozen();
   tinyrun('rm', '-f', id);
   equal(`${paused.status} ${during} ${after}`, '0 1 0', paused);
+});
+
+check('stats and inspect tell pressure and the peak of memory', () => {
+  const script = 'dd if=/dev/zero of=/dev/shm/big bs=1M count=8; rm /dev/shm/big; sleep 100';
+  const id = tinyrun('run', '-d', '--network', 'none', 'busybox', 'sh', '-c', script).stdout.trim();
+  spawnSync('sleep', ['2']);
+  const outcome = tinyrun(
+    'stats',
+    '--no-stream',
+    '--format',
+    '{{.MemPeak}}|{{.PSICPU}}|{{.PSIMem}}|{{.PSIIO}}',
+    id,
+  );
+  const state = JSON.parse(tinyrun('inspect', '--format', '{{json .State}}', id).stdout);
+  const parent = readdirSync('/sys/fs/cgroup').find((name) => name.startsWith('tinyrun'));
+  const has = (file) => existsSync(`/sys/fs/cgroup/${parent}/${id}/${file}`);
+  const files = { peak: has('memory.peak'), pressure: has('cpu.pressure') };
+  tinyrun('rm', '-f', id);
+  const stall = files.pressure ? '\\d+\\.\\d\\d%' : '--';
+  const peak = files.peak ? '\\d[\\d.]*MiB' : '--';
+  matches(outcome.stdout.trim(), new RegExp(`^${peak}(\\|${stall}){3}$`));
+  equal(state.MemoryPeak >= 8 * 1024 * 1024, files.peak, state);
+  equal('Pressure' in state, files.pressure, state);
 });
 
 check('rm -f kills everything in the cgroup and removes it', () => {

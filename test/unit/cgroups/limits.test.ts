@@ -96,6 +96,11 @@ describe('resourcesOf()', () => {
     [{ blkioWeight: 5 }, V2, 'Range of blkio weight is from 10 to 1000'],
     [{ oomScoreAdj: 2000 }, V2, 'Invalid value 2000, range for oom score adj is [-1000, 1000]'],
     [{ oomKillDisable: true }, V2, 'Cannot use --oom-kill-disable: cgroup v2 has no way'],
+    [
+      { oomGroup: true },
+      V1,
+      'Cannot use --oom-group: the OOM killer of cgroup v1 kills one process at a time',
+    ],
     [{ memoryHigh: 8 * MB }, V1, 'Cannot use --memory-high: this host limits with cgroup v1'],
     [{ cgroupConf: { 'memory.max\nx': '1' } }, V2, 'Cannot set cgroup file'],
     [{ cgroupConf: { 'cgroup.procs': '1' } }, V2, 'Cannot set cgroup file'],

@@ -22,5 +22,7 @@ test('statsColumns() of a container that does not run are zeros', () => {
     MemPerc: '0.00%',
     NetIO: '0B / 0B',
     PIDs: '0',
+    MemPeak: '--',
+    PSI: '-- / -- / --',
   });
 });

@@ -9,6 +9,8 @@ const NET = `Inter-|   Receive                                                | 
   eth1: 1 1 0 0 0 0 0 0 2 2 0 0 0 0 0 0
 `;
 
+const STALL = { avg10: 0, avg60: 0, avg300: 0, total: 0 };
+
 function host(version: CgroupHost['version'], files: Record<string, string>): CgroupHost {
   const all: Record<string, string> = { '/proc/meminfo': 'MemTotal:  1000 kB\nMemFree: 1 kB', ...files };
   return { version, mounts: {}, ownUnified: '/', swapAccounting: true, read: (path) => all[path] };
@@ -26,6 +28,9 @@ describe('usageOf()', () => {
       '/c/memory.current': '900',
       '/c/memory.stat': 'anon 1\ninactive_file 100',
       '/c/memory.max': 'max',
+      '/c/memory.peak': '950',
+      '/c/cpu.pressure': 'some avg10=1.50 avg60=0.25 avg300=0.00 total=77',
+      '/c/io.pressure': '',
       '/c/pids.current': '3',
       '/c/io.stat': '8:0 rbytes=10 wbytes=20 rios=1\n8:16 rbytes=1 wbytes=2',
     });
@@ -38,6 +43,8 @@ describe('usageOf()', () => {
       read: 11,
       written: 22,
       pids: 3,
+      memoryPeak: 950,
+      pressure: { cpu: { some: { avg10: 1.5, avg60: 0.25, avg300: 0, total: 77 } } },
     });
   });
 
@@ -48,9 +55,11 @@ describe('usageOf()', () => {
       '/m/memory.stat': 'inactive_file 1\ntotal_inactive_file 200',
       '/m/memory.limit_in_bytes': '2000',
       '/p/pids.current': '2',
+      '/u/memory.pressure':
+        'some avg10=0.00 avg60=0.00 avg300=0.00 total=0\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0',
       '/b/blkio.throttle.io_service_bytes': '8:0 Read 4\n8:0 Write 5\n8:0 Total 9\nTotal 9',
     });
-    const directories = { cpuacct: '/a', memory: '/m', pids: '/p', blkio: '/b' };
+    const directories = { cpuacct: '/a', memory: '/m', pids: '/p', blkio: '/b', unified: '/u' };
     expect(usageOf({ host: v1, directories }, '')).toEqual({
       cpu: 77,
       memory: 700,
@@ -60,6 +69,7 @@ describe('usageOf()', () => {
       read: 4,
       written: 5,
       pids: 2,
+      pressure: { memory: { some: STALL, full: STALL } },
     });
   });
 });
