@@ -14,53 +14,113 @@ const {
   statSync,
   writeFileSync,
 } = require('node:fs');
-const { createRequire } = require('node:module');
-const { dirname, join } = require('node:path');
+const { dirname } = require('node:path');
 const { Script } = require('node:vm');
 
 /* Bytes behind V8's own, a bit for every kind of run. */
 const TAIL = 4;
-const program = join(dirname(__dirname), 'dist', 'tinyrun.cjs');
-const directory = dirname(program);
+const directory = `${dirname(__dirname)}/dist`;
+const program = `${directory}/tinyrun.cjs`;
 const { size, ctimeMs } = statSync(program);
 /* V8 itself compares its version, its flags and the length of the source. That it is another source is for the name to say. */
 const prefix = `code-${process.version}-${process.arch}-`;
-const cache = join(directory, `${prefix}${size}-${Math.trunc(ctimeMs)}`);
+const current = `${prefix}${size}-${Math.trunc(ctimeMs)}`;
+const words = process.argv.slice(2);
 
-const kept = read(cache);
-/* The text is that of a function, the one that Node puts around every module. */
-const script = new Script(readFileSync(program, 'latin1'), {
-  filename: program,
-  cachedData: kept?.subarray(0, -TAIL),
-});
-/* What is kept has the functions of all runs that kept it. One that may need others, such as those of a bridge, keeps it anew. */
+const kept = read(`${directory}/${current}`);
+const script = compile(program, kept?.subarray(0, -TAIL));
+/* What is kept has the functions of all commands that kept it. One that may need others, such as those of a bridge, keeps it anew. */
 const before = script.cachedDataRejected === false ? kept.readUInt32LE(kept.length - TAIL) : 0;
-const kinds = kindsOf(process.argv.slice(2));
-if ((kinds | before) >>> 0 !== before && mayKeep()) process.on('exit', keep);
-const main = { exports: {} };
-script.runInThisContext()(main.exports, createRequire(program), main, program, directory);
+const kinds = kindsOf(words);
+let mayKeep;
+if ((kinds | before) >>> 0 !== before) keepAtExit(keepProgram);
 
-/* A bit for every flag, or rather for its letters; the lowest for the network that is taken where none is named. */
+const known = new Map();
+const main = { exports: {} };
+script.runInThisContext()(main.exports, find, main, program, directory);
+
+/* A bit for every command and flag, or rather for its letters; the lowest for the network that is taken where none is named. */
 function kindsOf(words) {
-  if (words[0] !== 'run') return 0;
   const flags = words.filter((word) => word.startsWith('-')).map((word) => word.split('=', 1)[0]);
   let bits = flags.some((flag) => flag.startsWith('--net')) ? 2 : 1;
-  for (const flag of flags) {
+  for (const word of [words[0] ?? '', ...flags]) {
     let sum = 0;
-    for (let at = 0; at < flag.length; at += 1) sum += flag.charCodeAt(at);
+    for (let at = 0; at < word.length; at += 1) sum += word.charCodeAt(at);
     bits |= 1 << (2 + (sum % 30));
   }
   return bits >>> 0;
 }
 
-/* An installed package may be on a disk that nobody writes to. */
-function mayKeep() {
-  try {
-    accessSync(directory, constants.W_OK);
-    return true;
-  } catch {
-    return false;
+/* The program's require(): see scripts/bundle.mjs for the parts that it is in. */
+function find(name) {
+  let found = known.get(name);
+  if (found === undefined) {
+    if (name.startsWith('hot:')) found = main.exports.hot(name.slice(4));
+    else if (name.startsWith('cold:')) found = loadCold(name.slice(5));
+    else found = require(name.startsWith('.') ? `${directory}/${name}` : name);
+    known.set(name, found);
   }
+  return found;
+}
+
+/* ---- the parts that few commands need; their bytecode is kept by command, all in one file ---- */
+
+let cold;
+
+function loadCold(name) {
+  cold ??= openCold();
+  const path = `${directory}/cold/${name}.cjs`;
+  const part = compile(path, cold.kept.get(name));
+  cold.scripts.set(name, part);
+  if (part.cachedDataRejected !== false && !cold.incomplete) {
+    cold.incomplete = true;
+    keepAtExit(keepCold);
+  }
+  const module = { exports: {} };
+  part.runInThisContext()(module.exports, find, module, program, directory);
+  return module.exports;
+}
+
+/* The file: length of the index, the index in JSON as [name, length] each, the bytecode of one after the other. */
+function openCold() {
+  const command = words.find((word) => /^[a-z]+$/.test(word)) ?? 'help';
+  const path = `${directory}/${current}-${command}`;
+  const bytes = read(path);
+  const all = new Map();
+  if (bytes !== undefined) {
+    let at = 4 + bytes.readUInt32LE(0);
+    for (const [name, length] of JSON.parse(bytes.toString('latin1', 4, at))) {
+      all.set(name, bytes.subarray(at, at + length));
+      at += length;
+    }
+  }
+  return { path, kept: all, scripts: new Map(), incomplete: false };
+}
+
+function keepCold() {
+  const parts = new Map(cold.kept);
+  for (const [name, part] of cold.scripts) parts.set(name, part.createCachedData());
+  const index = Buffer.from(JSON.stringify([...parts].map(([name, { length }]) => [name, length])));
+  const length = Buffer.alloc(4);
+  length.writeUInt32LE(index.length);
+  replace(cold.path, [length, index, ...parts.values()]);
+}
+
+/* At the end, when all that the command needs has been compiled. */
+function keepProgram() {
+  const tail = Buffer.alloc(TAIL);
+  tail.writeUInt32LE((before | kinds) >>> 0);
+  if (!replace(`${directory}/${current}`, [script.createCachedData(), tail])) return;
+  for (const name of readdirSync(directory)) {
+    if (name.startsWith(prefix) && !name.startsWith(current)) rmSync(`${directory}/${name}`, { force: true });
+  }
+}
+
+/* ---- files ---- */
+
+/* The text is that of a function, the one that Node puts around every module. */
+function compile(filename, cachedData) {
+  return new Script(readFileSync(filename, 'latin1'), { filename, cachedData });
 }
 
 function read(path) {
@@ -71,19 +131,24 @@ function read(path) {
   }
 }
 
-/* At the end of a `run`, when all that a run needs has been compiled. */
-function keep() {
-  const temporary = `${cache}.${process.pid}`;
-  const tail = Buffer.alloc(TAIL);
-  tail.writeUInt32LE((before | kinds) >>> 0);
+/* An installed package may be on a disk that nobody writes to. */
+function keepAtExit(keep) {
   try {
-    writeFileSync(temporary, Buffer.concat([script.createCachedData(), tail]), { mode: 0o644 });
-    for (const name of readdirSync(directory)) {
-      if (name.startsWith(prefix) && join(directory, name) !== temporary)
-        rmSync(join(directory, name), { force: true });
-    }
-    renameSync(temporary, cache);
+    mayKeep ??= accessSync(directory, constants.W_OK) ?? true;
+  } catch {
+    mayKeep = false;
+  }
+  if (mayKeep) process.on('exit', keep);
+}
+
+function replace(path, parts) {
+  const temporary = `${path}.${process.pid}`;
+  try {
+    writeFileSync(temporary, Buffer.concat(parts), { mode: 0o644 });
+    renameSync(temporary, path);
+    return true;
   } catch {
     rmSync(temporary, { force: true });
+    return false;
   }
 }

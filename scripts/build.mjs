@@ -1,13 +1,13 @@
 /**
- * Bundles the TypeScript: dist/tinyrun.cjs (the program: one file, because every further file costs start time), beside it the
- * packages that hardly any command needs, and dist/engine.js with dist/types (the library). koffi stays outside: its binary is
- * loaded by path.
+ * Bundles the TypeScript: dist/tinyrun.cjs and dist/cold (the program, see bundle.mjs), beside it the packages that hardly any
+ * command needs, and dist/engine.js with dist/types (the library). koffi stays outside: its binary is loaded by path.
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
+import { bundleProgram } from './bundle.mjs';
 
 const top = dirname(dirname(fileURLToPath(import.meta.url)));
 const { version } = JSON.parse(readFileSync(join(top, 'package.json'), 'utf8'));
@@ -24,15 +24,6 @@ const common = {
 /** A third of the program, and loaded to pull or for help only. */
 const packages = ['commander', 'http-proxy-agent', 'https-proxy-agent', 'node-fetch', 'smol-toml'];
 
-/** Leads the program to the packages' own files. */
-const packagesBeside = {
-  name: 'packages-beside',
-  setup({ onResolve }) {
-    const filter = new RegExp(`^(${packages.join('|')})$`);
-    onResolve({ filter }, ({ path }) => ({ path: `./packages/${path}.cjs`, external: true }));
-  },
-};
-
 await Promise.all([
   build({
     ...common,
@@ -46,21 +37,13 @@ await Promise.all([
       js: 'if(module.exports.default)module.exports=Object.assign(module.exports.default,module.exports);',
     },
   }),
-  build({
-    ...common,
-    entryPoints: ['src/main.ts'],
-    plugins: [packagesBeside],
-    outfile: 'dist/tinyrun.cjs',
-    format: 'cjs',
-    // As require(): Node's own import() loads the loader of ES modules, 2 ms, and does not work in a cached script (bin/load.cjs).
-    supported: { 'dynamic-import': false },
-    minify: true,
-    define: { ...common.define, 'import.meta.url': 'tinyrunFileUrl', 'import.meta.dirname': '__dirname' },
-    // The function that bin/load.cjs calls; to make it there would cost another copy of the text.
-    banner: {
-      js: "(function(exports,require,module,__filename,__dirname){const tinyrunFileUrl='file://'+encodeURI(__filename);",
+  bundleProgram({
+    top,
+    common: {
+      ...common,
+      define: { ...common.define, 'import.meta.url': '__filename', 'import.meta.dirname': '__dirname' },
     },
-    footer: { js: '})' },
+    packages,
   }),
   build({
     ...common,
