@@ -22,7 +22,14 @@ const common = {
 };
 
 /** A third of the program, and loaded to pull or for help only. */
-const packages = ['commander', 'http-proxy-agent', 'https-proxy-agent', 'node-fetch', 'smol-toml'];
+const packages = [
+  'bcryptjs',
+  'commander',
+  'http-proxy-agent',
+  'https-proxy-agent',
+  'node-fetch',
+  'smol-toml',
+];
 
 await Promise.all([
   build({

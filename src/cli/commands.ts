@@ -137,7 +137,7 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
     load: async () => (await import('./commands/manifest-inspect.ts')).manifestInspect,
   },
   'registry serve': {
-    summary: 'Serve images to other machines, for reading',
+    summary: 'Serve images to other machines',
     load: async () => (await import('./commands/registry-serve.ts')).registryServe,
   },
   'image rm': { summary: 'Remove one or more images', load: rmi },

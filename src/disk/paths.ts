@@ -32,6 +32,8 @@ export interface Paths extends Roots {
   /** Downloads under way or broken off, kept for resuming: `ingest/<hex>`. */
   readonly ingest: string;
   partial(digest: Digest): string;
+  /** What a client of the registry server is sending: `ingest/upload-<uuid>`. */
+  upload(id: string): string;
   /** Uncompressed layers, `layers/<diffID hex>/fs`; `layers/tmp-*` while one is unpacked. */
   readonly layers: string;
   layer(diffId: Digest): string;
@@ -126,6 +128,7 @@ export function pathsOf(roots: Roots): Paths {
     blob: (digest) => join(blobs, hexOf(digest)),
     ingest,
     partial: (digest) => join(ingest, hexOf(digest)),
+    upload: (id) => join(ingest, `upload-${id}`),
     layers,
     layer: (diffId) => join(layers, hexOf(diffId)),
     layerFs: (diffId) => join(layers, hexOf(diffId), 'fs'),

@@ -3,6 +3,7 @@ import { dirname } from 'node:path';
 import { makePrivateDirectory, writeJson } from '../disk/atomic.ts';
 import type { Paths } from '../disk/paths.ts';
 import { TinyrunError } from '../errors.ts';
+import { isUnpacked } from '../image/layers.ts';
 import type { PullEvent } from '../image/pull-events.ts';
 import type { StoredImage } from '../image/stored-image.ts';
 import type { Platform } from '../oci/image-spec.ts';
@@ -97,7 +98,10 @@ async function imageFor(core: Core, options: CreateOptions, how: CreateHow): Pro
   const store = await core.store();
   if (policy !== 'always') {
     const present = store.resolve(options.image, await platformOf(options, store.host));
-    if (present !== undefined) return present;
+    if (present !== undefined) {
+      if (isUnpacked(core.paths, present.config.rootfs.diff_ids)) return present;
+      return (await import('./unpack-stored.ts')).unpackStored(core, present, how.signal);
+    }
     const { familiarName, parseReference } = await import('../registry/reference.ts');
     const name = familiarName(parseReference(options.image));
     if (policy === 'never') throw new TinyrunError('not_found', `No such image: ${name}`);

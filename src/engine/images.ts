@@ -79,7 +79,7 @@ export async function collectAfter(core: Core, image: StoredImage['id']): Promis
 }
 
 /** The containers with the images they were made from, as they are whenever it is called. */
-async function usesOf(
+export async function usesOf(
   core: Core,
 ): Promise<() => { id: string; running: boolean; image: StoredImage['id'] }[]> {
   const lockIsHeld = await core.lockIsHeld();

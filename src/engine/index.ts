@@ -8,7 +8,7 @@ import type { RemovedImage } from '../image/store.ts';
 import type { StoredImage } from '../image/stored-image.ts';
 import type { Session } from '../native/launch.ts';
 import { useNativeDirectory } from '../native/library.ts';
-import type { LayoutServer, ServeOptions } from '../registry/server.ts';
+import type { LayoutServer, ServeOptions } from '../registry/server/server.ts';
 import type { LoadHow, SaveHow } from './archive.ts';
 import { type ContainerRequest, completeOptions } from './container-options.ts';
 import type { Container } from './containers.ts';
@@ -49,7 +49,7 @@ export type { StoredImage } from '../image/stored-image.ts';
 export type { ExitRecord, Session } from '../native/launch.ts';
 export type { Digest } from '../oci/digest.ts';
 export type { Platform } from '../oci/image-spec.ts';
-export type { LayoutServer, ServeOptions } from '../registry/server.ts';
+export type { LayoutServer, ServeOptions } from '../registry/server/server.ts';
 export type { LoadHow, SaveHow } from './archive.ts';
 export type { ContainerRequest } from './container-options.ts';
 export type { Container, ContainerRecord, StateRecord, Status } from './containers.ts';
@@ -240,7 +240,7 @@ async function* eventsOf(core: Core, how: EventsHow | undefined): AsyncGenerator
 
 /** Serves OCI image layouts as a read-only registry, such as for tests or a closed network. Close it when done. */
 export async function serveLayout(options: ServeOptions): Promise<LayoutServer> {
-  return (await import('../registry/server.ts')).serveLayout(options);
+  return (await import('../registry/server/server.ts')).serveLayout(options);
 }
 
 function coreOf(options: EngineOptions): Core {

@@ -1,4 +1,5 @@
 import type { PressureOf, Stall } from '../cgroups/pressure.ts';
+import { isUnpacked } from '../image/layers.ts';
 import type { StoredImage } from '../image/stored-image.ts';
 import { inspectNetwork } from '../network/inspect.ts';
 import type { Spec } from '../oci/runtime-spec.ts';
@@ -61,6 +62,8 @@ export async function inspectImage(core: Core, text: string): Promise<Inspection
   const image = store.resolve(text);
   if (image === undefined) return undefined;
   const { config } = image;
+  // One that was only pushed or copied here is unpacked when it is first run.
+  const lowers = isUnpacked(core.paths, config.rootfs.diff_ids) ? store.lowerDirs(image) : [];
   return {
     Id: image.id,
     RepoTags: image.references.map(familiar),
@@ -72,7 +75,7 @@ export async function inspectImage(core: Core, text: string): Promise<Inspection
     Os: config.os,
     Size: image.size,
     Config: { ...config.config },
-    GraphDriver: { Name: 'overlay', Data: lowerOf(store.lowerDirs(image)) },
+    GraphDriver: { Name: 'overlay', Data: lowerOf(lowers) },
     RootFS: { Type: 'layers', Layers: config.rootfs.diff_ids },
     Metadata: { LastTagTime: NEVER },
     Descriptor: descriptorOf(image),

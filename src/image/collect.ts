@@ -72,10 +72,10 @@ function keptConfigs({ entries, uses }: Holders): Digest[] {
 function neededBy(paths: Paths, holders: Holders): Needed {
   const blobs = new Set<Digest>();
   const layers = new Set<Digest>();
-  for (const { target, images } of holders.entries) {
+  for (const { target, images, isWhole } of holders.entries) {
     blobs.add(target.digest);
     // Another program's target of a kind that tinyrun does not know: its parts are kept, whatever they are.
-    if (images === undefined) addBlobsUnder(paths, target.digest, blobs);
+    if (images === undefined || isWhole) addBlobsUnder(paths, target.digest, blobs);
     for (const { manifest, id } of images ?? []) {
       blobs.add(manifest);
       blobs.add(id);
@@ -118,7 +118,7 @@ function readable<T>(read: () => T): T | undefined {
 }
 
 /** Every digest that a JSON document and the documents below it mention, five levels deep. */
-function addBlobsUnder(paths: Paths, digest: Digest, blobs: Set<Digest>, depth = 0): void {
+export function addBlobsUnder(paths: Paths, digest: Digest, blobs: Set<Digest>, depth = 0): void {
   const bytes = depth < 5 ? readDocument(paths, digest) : undefined;
   if (bytes === undefined) return;
   for (const found of bytes.toString('latin1').match(/sha256:[a-f0-9]{64}/g) ?? []) {

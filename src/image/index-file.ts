@@ -28,6 +28,8 @@ export interface IndexEntry {
   readonly pulledFrom?: string;
   /** Removed by force while a container needs it: only that container may still find it, and it goes with it. */
   readonly isRemoved?: boolean;
+  /** Everything below the target is kept, not only the images: it was pushed or copied here as a whole. */
+  readonly isWhole?: boolean;
   /** Annotations of other programs, kept as they are. */
   readonly annotations: Readonly<Record<string, string>>;
   /** Fields of other programs (`platform`, `artifactType`, `urls`), kept as they are. */
@@ -66,7 +68,8 @@ const REF_NAME = 'org.opencontainers.image.ref.name';
 const IMAGES = 'dev.tinyrun.images';
 const PULLED_FROM = 'dev.tinyrun.pulled-from';
 const REMOVED = 'dev.tinyrun.removed';
-const OURS = new Set([NAME, REF_NAME, IMAGES, PULLED_FROM, REMOVED]);
+const WHOLE = 'dev.tinyrun.whole';
+const OURS = new Set([NAME, REF_NAME, IMAGES, PULLED_FROM, REMOVED, WHOLE]);
 
 const EMPTY: StoreIndex = { entries: [], rest: {} };
 
@@ -221,6 +224,7 @@ function parseEntry(value: unknown): IndexEntry {
     ...(images === undefined ? {} : { images }),
     ...(pulledFrom === undefined ? {} : { pulledFrom }),
     ...(all[REMOVED] === undefined ? {} : { isRemoved: true }),
+    ...(all[WHOLE] === undefined ? {} : { isWhole: true }),
     annotations: Object.fromEntries(
       Object.entries(all).filter(([key]) => !OURS.has(key) || (key === REF_NAME && name === undefined)),
     ),
@@ -236,6 +240,7 @@ function encodeEntry(entry: IndexEntry): Record<string, unknown> {
     ...(images === undefined ? {} : { [IMAGES]: images.map((key) => `${key.manifest}=${key.id}`).join(' ') }),
     ...(pulledFrom === undefined ? {} : { [PULLED_FROM]: pulledFrom }),
     ...(entry.isRemoved ? { [REMOVED]: 'true' } : {}),
+    ...(entry.isWhole ? { [WHOLE]: 'true' } : {}),
   };
   return { ...entry.rest, ...target, ...(Object.keys(annotations).length > 0 ? { annotations } : {}) };
 }
@@ -243,6 +248,8 @@ function encodeEntry(entry: IndexEntry): Record<string, unknown> {
 function parseImages(text: string | undefined): ImageKey[] | undefined {
   if (text === undefined) return undefined;
   const keys: ImageKey[] = [];
+  // An artifact: it is known to have no image.
+  if (text === '') return keys;
   for (const pair of text.split(' ')) {
     const [manifest, id] = pair.split('=');
     if (isDigest(manifest) && isDigest(id)) keys.push({ manifest, id });

@@ -47,6 +47,11 @@ export function lowerDirectories(paths: Paths, diffIds: readonly Digest[]): stri
   return directories.size === 0 ? [emptyLayer(paths)] : [...directories];
 }
 
+/** False for an image of which only the blobs are here. */
+export function isUnpacked(paths: Paths, diffIds: readonly Digest[]): boolean {
+  return diffIds.every((_, position) => layerName(paths, diffIds, position) !== undefined);
+}
+
 /** Overlay wants a lower directory, and an image without layers (`FROM scratch` and no more) has none. */
 function emptyLayer(paths: Paths): string {
   makePrivateDirectory(paths.layers);

@@ -15,7 +15,8 @@ export function withoutImages(
     const images = entry.images.filter(({ id }) => !gone.has(id));
     if (images.length === entry.images.length) return [entry];
     changed = true;
-    return images.length === 0 ? [] : [{ ...entry, images }];
+    const { isWhole: _, ...partial } = entry;
+    return images.length === 0 ? [] : [{ ...partial, images }];
   });
   return changed ? left : entries;
 }

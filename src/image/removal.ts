@@ -110,8 +110,9 @@ function withoutImage(
   const holders = entries.filter((entry) => hasImage(entry, id));
   const left = entries.flatMap((entry) => {
     if (!holders.includes(entry)) return [entry];
+    const { isWhole: _, ...partial } = entry;
     const images = (entry.images ?? []).filter((image) => image.id !== id);
-    return images.length === 0 ? [] : [{ ...entry, images }];
+    return images.length === 0 ? [] : [{ ...partial, images }];
   });
   return [...left, ...remainsFor(uses, holders.slice(0, 1), [id])];
 }
@@ -145,7 +146,7 @@ function namesThatGo(entries: readonly IndexEntry[], id: Digest, name: string): 
  * The entries without some of their names. One that loses its last name goes, but for images that a running container
  * needs: they stay, dangling. That an image was pulled passes to another tag of its repository.
  */
-function withoutNames(
+export function withoutNames(
   entries: readonly IndexEntry[],
   gone: ReadonlySet<string>,
   uses: readonly ContainerUse[],

@@ -78,14 +78,20 @@ export function imagesOf(paths: Paths, entry: IndexEntry, host: Platform): reado
       return [{ manifest: entry.target.digest, id: document.manifest.config.digest }];
     }
     const present = document.index.manifests.filter((one) => readDocument(paths, one.digest) !== undefined);
-    return preferredFirst(present, host).flatMap((one) => {
-      const { config } = readManifest(paths, one.digest);
-      return readDocument(paths, config.digest) === undefined
-        ? []
-        : [{ manifest: one.digest, id: config.digest }];
-    });
+    return preferredFirst(present, host).flatMap((one) => imageIn(paths, one.digest));
   } catch (error) {
     // Artifacts and documents of kinds that tinyrun does not know may lie in a shared layout: they are no images.
+    if (error instanceof TinyrunError) return [];
+    throw error;
+  }
+}
+
+/** An artifact beside the images of an index is no image. */
+function imageIn(paths: Paths, manifest: Digest): ImageKey[] {
+  try {
+    const { config } = readManifest(paths, manifest);
+    return readDocument(paths, config.digest) === undefined ? [] : [{ manifest, id: config.digest }];
+  } catch (error) {
     if (error instanceof TinyrunError) return [];
     throw error;
   }

@@ -122,14 +122,14 @@ function requireImage(config: Descriptor, artifactType: string | undefined): voi
   );
 }
 
-function descriptors(raw: JsonObject, field: string, shape: Shape): readonly Descriptor[] {
+export function descriptors(raw: JsonObject, field: string, shape: Shape): readonly Descriptor[] {
   const list = shape.list(raw, field) ?? [];
   if (list.length > MOST_ENTRIES) throw shape.fail(field, `a list of ${MOST_ENTRIES} entries at most`);
   return list.map((one, index) => descriptor(one, `${field}[${index}]`, shape));
 }
 
 /** @see https://github.com/opencontainers/image-spec/blob/main/descriptor.md#properties */
-function descriptor(value: unknown, field: string, document: Shape): Descriptor {
+export function descriptor(value: unknown, field: string, document: Shape): Descriptor {
   const raw = document.object(value, field);
   const shape = document.within(field);
   const size = shape.number(raw, 'size');

@@ -121,7 +121,7 @@ describe('architecture', () => {
 
   it('loads what is heavy only where a command needs it', () => {
     const heavy =
-      /^(node-fetch|tar-stream|commander|smol-toml|https?-proxy-agent|node:(http|https|zlib|child_process))$/;
+      /^(bcryptjs|node-fetch|tar-stream|commander|smol-toml|https?-proxy-agent|node:(http|https|zlib|child_process))$/;
     const eager = new Map<string, string[]>();
     for (const { file, target, typeOnly } of staticImports()) {
       if (!typeOnly) eager.set(file, [...(eager.get(file) ?? []), target]);

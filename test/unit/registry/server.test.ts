@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Descriptor } from '../../../src/oci/image-spec.ts';
 import { parseReference } from '../../../src/registry/reference.ts';
 import { openRegistry } from '../../../src/registry/registry.ts';
-import { type LayoutServer, serveLayout } from '../../../src/registry/server.ts';
+import { type LayoutServer, serveLayout } from '../../../src/registry/server/server.ts';
 
 const LAYER = randomBytes(100_000);
 const MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
