@@ -124,7 +124,7 @@ static int begin(void *context, const struct entry *entry, struct failure *failu
     extractor->fd = -1;
     if (path_normalise(entry->name, extractor->path, failure) < 0) return -1;
     if (extractor->path[0] == 0) return directory_root(extractor, entry, failure);
-    enum whiteout whiteout = whiteout_classify(extractor->path, failure);
+    enum whiteout whiteout = extractor->plain ? WHITEOUT_NONE : whiteout_classify(extractor->path, failure);
     if (failure->kind != FAIL_NONE) return -1;
     if (whiteout == WHITEOUT_SKIP) return 0;
     if (whiteout == WHITEOUT_ENTRY) return whiteout_make(extractor, extractor->path, failure);
@@ -185,6 +185,10 @@ struct extractor *extract_open(const struct lower *lower, const char *opaque_xat
     if (extractor->root < 0 || fchown(extractor->root, 0, 0) < 0 || fchmod(extractor->root, 0755) < 0)
         fail_errno(failure, errno, "prepare", "layer directory");
     return extractor;
+}
+
+void extract_plain(struct extractor *extractor, bool plain) {
+    extractor->plain = plain;
 }
 
 int extract_finish(struct extractor *extractor, struct failure *failure) {

@@ -31,6 +31,7 @@ struct extractor {
     bool parents_stale;     /* a directory or a symlink went away: paths may mean something else now */
     bool replaced;
     bool has_whiteouts;
+    bool plain; /* not a layer: names that begin with .wh. are names */
     struct late_list late;
     struct totals totals;
     /* The file that is being written. */

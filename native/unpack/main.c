@@ -24,7 +24,7 @@ struct options {
     size_t lower_count;
     int blob_fd;
     enum compression compression;
-    uint64_t have, follow, size, max_bytes, max_entries, threads;
+    uint64_t have, follow, plain, size, max_bytes, max_entries, threads;
 };
 
 static int usage(const char *what, const char *value) {
@@ -62,6 +62,7 @@ static int take_option(struct options *options, const char *name, const char *va
     if (strcmp(name, "--blob") == 0) return options->blob_fd = (int)number, number > 2 && number < INT_MAX ? 0 : -1;
     if (strcmp(name, "--have") == 0) return options->have = number, 0;
     if (strcmp(name, "--follow") == 0) return options->follow = number, number <= 1 ? 0 : -1;
+    if (strcmp(name, "--plain") == 0) return options->plain = number, number <= 1 ? 0 : -1;
     if (strcmp(name, "--size") == 0) return options->size = number, 0;
     if (strcmp(name, "--threads") == 0) return options->threads = number, number == 1 || number == 2 ? 0 : -1;
     if (strcmp(name, "--max-bytes") == 0) return options->max_bytes = number, 0;
@@ -106,6 +107,7 @@ static int prepare(struct work *work, const struct options *options, struct fail
     if ((work->source = source_open(&input)) == NULL) return fail(failure, FAIL_IO, "out of memory");
     if ((work->inflater = inflate_open(work->source, options->compression)) == NULL) return fail(failure, FAIL_IO, "out of memory");
     if ((work->extractor = extract_open(&lower, options->opaque_xattr, failure)) == NULL) return -1;
+    extract_plain(work->extractor, options->plain == 1);
     if ((work->stream = stream_open(work->inflater, options->max_bytes, threaded, failure)) == NULL) return -1;
     if (sandbox_filter(false, failure) < 0) return -1;
     stream_start(work->stream);

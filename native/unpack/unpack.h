@@ -224,6 +224,8 @@ struct lower {
 
 struct extractor;
 struct extractor *extract_open(const struct lower *lower, const char *opaque_xattr, struct failure *failure);
+/* An archive that is no layer (a build context): whiteouts have no meaning in it. */
+void extract_plain(struct extractor *extractor, bool plain);
 struct sink extract_sink(struct extractor *extractor);
 /* What has to wait for all entries: times, setgid bits and default ACLs of directories. */
 int extract_finish(struct extractor *extractor, struct failure *failure);

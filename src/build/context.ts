@@ -17,8 +17,10 @@ export interface ContextEntry {
 }
 
 export interface SelectOptions {
-  /** `--exclude` patterns, relative to the context's root (BuildKit), ignore-file grammar. */
+  /** `--exclude` patterns, ignore-file grammar: relative to each source's directory, or the name of a source itself. */
   readonly exclude?: readonly string[];
+  /** `--parents`: `**` in patterns, `/./` as the pivot; `asNamed` is relative to it and holds the parents to be made. */
+  readonly parents?: boolean;
 }
 
 /** What one source pattern of COPY/ADD names. */
@@ -34,7 +36,7 @@ export interface SelectedSource {
   /** The path as matched, for the name of a copied file and `--parents`. */
   readonly asNamed: string;
   readonly entry: ContextEntry;
-  /** With a directory: everything below it, depth first, sorted by bytes, excludes applied; its own entry not included. */
+  /** With a directory: everything below it, directories before their content, excludes applied; without itself. */
   readonly below: readonly ContextEntry[];
 }
 
@@ -45,12 +47,12 @@ export interface SelectedSource {
 export interface BuildContext {
   /** Absolute path on the host. Files are read by openFile only: it refuses what has changed since the walk. */
   readonly directory: string;
-  /** After .dockerignore; sorted by path, bytewise. */
+  /** After .dockerignore; directories before what is in them, the names of each sorted. */
   entries(): Promise<readonly ContextEntry[]>;
   entry(path: string): Promise<ContextEntry | undefined>;
   /**
-   * The sources of one COPY or ADD. Wildcards are Go's filepath.Match per path segment, and `**` with --parents.
-   * @throws BuildError not_found, in BuildKit's words (`"/x": not found`), with the hint that .dockerignore hides it
+   * The sources of one COPY or ADD. Wildcards are Go's filepath.Match; without a match they select nothing (BuildKit).
+   * @throws TinyrunError not_found, in BuildKit's words (`"/x": not found`), with the hint that .dockerignore hides it
    */
   select(patterns: readonly string[], options?: SelectOptions): Promise<readonly Selection[]>;
   /**

@@ -85,9 +85,28 @@ export type UnpackLayer = (input: UnpackInput) => Promise<UnpackReport>;
 export const unpackLayer: UnpackLayer = async (input) => {
   const { unpacker, blobFd, arrived, signal, descriptor } = input;
   const body = arrived === undefined ? input.body : encodeNumbers(arrived);
+  const report = await runUnpacker({ unpacker, arguments: argumentsOf(input), blobFd, body, signal });
+  if ('kind' in report) throw new UnpackError(descriptor.digest, report);
+  return report;
+};
+
+interface UnpackerRun {
+  readonly unpacker: string;
+  readonly arguments: readonly string[];
+  readonly blobFd?: number;
+  readonly body: AsyncIterable<Uint8Array> | undefined;
+  readonly signal: AbortSignal | undefined;
+}
+
+/**
+ * Runs the unpacker, and answers with what it said.
+ * @throws whatever `body` throws; the signal's reason
+ */
+export async function runUnpacker(run: UnpackerRun): Promise<UnpackReport | Failed> {
+  const { unpacker, body, signal } = run;
   signal?.throwIfAborted();
-  const child = spawn(unpacker, argumentsOf(input), {
-    stdio: [body === undefined ? 'ignore' : 'pipe', 'pipe', 'ignore', blobFd],
+  const child = spawn(unpacker, run.arguments, {
+    stdio: [body === undefined ? 'ignore' : 'pipe', 'pipe', 'ignore', run.blobFd ?? 'ignore'],
     env: {},
   });
   const ended = endOf(child);
@@ -100,13 +119,11 @@ export const unpackLayer: UnpackLayer = async (input) => {
     signal?.throwIfAborted();
     if (end.error !== undefined) throw cannotStart(unpacker, end.error);
     if (feeding.failure !== undefined) throw feeding.failure.error;
-    const report = parseReport(output) ?? failedBy(end);
-    if ('kind' in report) throw new UnpackError(descriptor.digest, report);
-    return report;
+    return parseReport(output) ?? failedBy(end);
   } finally {
     signal?.removeEventListener('abort', kill);
   }
-};
+}
 
 /** The blob is descriptor 3 of the child: the fourth of its `stdio`. */
 function argumentsOf(input: UnpackInput): string[] {
@@ -204,7 +221,7 @@ class Feeding {
   }
 }
 
-interface Failed {
+export interface Failed {
   readonly kind: UnpackFailure;
   readonly message: string;
   readonly errno?: string;
@@ -257,7 +274,7 @@ function failedBy({ code, signal }: End): Failed {
   return { kind: 'io', message: `the unpacker ${how}` };
 }
 
-function errorKind({ kind, errno }: Failed): ErrorKind {
+export function errorKind({ kind, errno }: Failed): ErrorKind {
   if (kind === 'space') return 'unavailable';
   if (kind !== 'io') return 'invalid';
   return errno === 'EPERM' || errno === 'EACCES' ? 'denied' : 'internal';

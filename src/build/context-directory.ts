@@ -1,0 +1,166 @@
+import { createHash } from 'node:crypto';
+import { closeSync, constants, fstatSync, openSync } from 'node:fs';
+import { errorCode, TinyrunError } from '../errors.ts';
+import type { Digest } from '../oci/digest.ts';
+import type { BuildContext, ContextEntry, Selection, SelectOptions } from './context.ts';
+import { selectSources } from './context-select.ts';
+import { type ContextTree, entryAt, type TreeEntry, walkContext } from './context-tree.ts';
+import type { IgnoreMatcher } from './ignore.ts';
+import { hashDescriptor, openStatCache, type StatCache, sameStamp } from './stat-cache.ts';
+
+export interface DirectoryContextInput {
+  /** Absolute. */
+  readonly directory: string;
+  readonly ignore?: IgnoreMatcher;
+  /** Where the digests of its files are kept between builds (paths.contextStats). */
+  readonly statCacheFile?: string;
+  readonly signal?: AbortSignal;
+  /** What the context needs no more: its scratch directory. */
+  readonly release?: () => void | Promise<void>;
+}
+
+/** A directory as a build context. Nothing is read before it is needed. */
+export function directoryContext(input: DirectoryContextInput): BuildContext {
+  return new DirectoryContext(input);
+}
+
+/** Hashing so many bytes, other work gets a turn. */
+const TURN_BYTES = 16 * 1024 * 1024;
+
+class DirectoryContext implements BuildContext {
+  readonly directory: string;
+  readonly #input: DirectoryContextInput;
+  #tree?: Promise<ContextTree>;
+  /** The tree when it is there: openFile is synchronous. */
+  #walked?: ContextTree;
+  #stats?: StatCache;
+
+  constructor(input: DirectoryContextInput) {
+    this.directory = input.directory;
+    this.#input = input;
+  }
+
+  async entries(): Promise<readonly TreeEntry[]> {
+    return (await this.#walk()).entries;
+  }
+
+  async entry(path: string): Promise<TreeEntry | undefined> {
+    return entryAt(await this.#walk(), path);
+  }
+
+  async select(patterns: readonly string[], options: SelectOptions = {}): Promise<readonly Selection[]> {
+    return selectSources(await this.#walk(), patterns, options, (path) => this.ignored(path));
+  }
+
+  async digest(patterns: readonly string[], options: SelectOptions = {}): Promise<Digest> {
+    const hash = createHash('sha256');
+    for (const { pattern, matches } of await this.select(patterns, options)) {
+      hash.update(record('pattern', pattern));
+      for (const { path, asNamed, entry, below } of matches) {
+        hash.update(await this.#record(entry, asNamed));
+        const start = path === '' ? 0 : path.length + 1;
+        for (const each of below) hash.update(await this.#record(each, each.path.slice(start)));
+      }
+    }
+    return `sha256:${hash.digest('hex')}` as Digest;
+  }
+
+  async fileDigest(path: string): Promise<Digest> {
+    const entry = entryAt(await this.#walk(), path);
+    if (entry?.type !== 'file')
+      throw new TinyrunError('not_found', `${JSON.stringify(`/${path}`)}: not found`);
+    return this.#hash(entry);
+  }
+
+  openFile(path: string): number {
+    const entry = this.#walked === undefined ? undefined : entryAt(this.#walked, path);
+    if (entry?.type !== 'file')
+      throw new TinyrunError('not_found', `${JSON.stringify(`/${path}`)}: not found`);
+    return openUnchanged(this.directory, entry);
+  }
+
+  ignored(path: string): boolean {
+    return this.#input.ignore?.ignored(path) === true;
+  }
+
+  async close(): Promise<void> {
+    this.#stats?.save();
+    await this.#input.release?.();
+  }
+
+  async #walk(): Promise<ContextTree> {
+    const { ignore, signal } = this.#input;
+    this.#tree ??= walkContext(this.directory, {
+      ...(ignore === undefined ? {} : { ignore }),
+      ...(signal === undefined ? {} : { signal }),
+    });
+    this.#walked ??= await this.#tree;
+    return this.#walked;
+  }
+
+  /** Modes count, owners and times do not: COPY sets the former, and nothing depends on the latter. */
+  async #record(entry: ContextEntry, name: string): Promise<string> {
+    const { type, mode, target = '' } = entry;
+    const content = type === 'file' ? await this.fileDigest(entry.path) : target;
+    return record(type, name, type === 'symlink' ? '' : mode.toString(8), content);
+  }
+
+  #unturned = 0;
+
+  async #hash(entry: TreeEntry): Promise<Digest> {
+    this.#stats ??= openStatCache(this.#input.statCacheFile);
+    const known = this.#stats.find(entry.path, entry);
+    if (known !== undefined) return known;
+    const readAt = Date.now();
+    const digest = hashDescriptor(openUnchanged(this.directory, entry));
+    this.#stats.put(entry.path, entry, digest, readAt);
+    this.#unturned += entry.size + 4096;
+    if (this.#unturned > TURN_BYTES) {
+      this.#unturned = 0;
+      await new Promise<void>((resolve) => setImmediate(resolve));
+      this.#input.signal?.throwIfAborted();
+    }
+    return digest;
+  }
+}
+
+/** Lengths before the texts: no name can be read as two fields. */
+function record(...fields: readonly string[]): string {
+  return `${fields.map((field) => `${Buffer.byteLength(field)}:${field}`).join('')}\n`;
+}
+
+/**
+ * Opens the very file that the walk saw: no link at the end, and where a directory on the way was replaced in the meantime
+ * the file is another, which its number tells.
+ */
+function openUnchanged(directory: string, entry: TreeEntry): number {
+  const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants;
+  let fd: number;
+  try {
+    fd = openSync(`${directory}/${entry.path}`, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+  } catch (error) {
+    const code = errorCode(error);
+    if (code === 'ENOENT' || code === 'ELOOP' || code === 'ENOTDIR') throw changed(entry.path);
+    throw new TinyrunError(
+      'denied',
+      `Cannot read "${entry.path}" of the build context: ${code ?? String(error)}`,
+      {
+        cause: error,
+      },
+    );
+  }
+  const stat = fstatSync(fd);
+  if (stat.dev === entry.dev && stat.isFile() && sameStamp(stat, entry)) return fd;
+  closeSync(fd);
+  throw changed(entry.path);
+}
+
+function changed(path: string): TinyrunError {
+  return new TinyrunError(
+    'conflict',
+    `Cannot read "${path}" of the build context: it changed during the build`,
+    {
+      hint: 'Build again',
+    },
+  );
+}
