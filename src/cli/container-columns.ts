@@ -1,6 +1,7 @@
 import type { ContainerSummary } from '../engine/index.ts';
 import { ago, humanDuration } from './duration.ts';
 import { displayPorts } from './published-ports.ts';
+import { humanSize } from './size.ts';
 import { ellipsis } from './table.ts';
 
 export const CONTAINER_COLUMNS = {
@@ -21,13 +22,26 @@ export const CONTAINER_COLUMNS = {
     Networks: 'NETWORKS',
     Platform: 'PLATFORM',
     HealthStatus: 'HEALTH',
+    Label: heading,
   },
   table: '{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}',
 } as const;
 
-type Fields = Readonly<Record<keyof (typeof CONTAINER_COLUMNS)['headings'], string>>;
+/** The columns of `--size`. */
+export const SIZE_COLUMN = '\t{{.Size}}';
+
+type Fields = Readonly<Record<Exclude<keyof (typeof CONTAINER_COLUMNS)['headings'], 'Label'>, string>> & {
+  /** `{{.Label "key"}}` */
+  readonly Label: (key: string) => string;
+};
+
+/** Of `{{.Label "com.example.some-key"}}`: `some key`. */
+function heading(key = ''): string {
+  return (key.split('.').at(-1) ?? '').replace(/[-_]/g, ' ');
+}
 
 const COMMAND_WIDTH = 20;
+const MOUNT_WIDTH = 15;
 
 /** What `ps` shows of a container, by Docker's field names. */
 export function containerColumns(how: {
@@ -35,7 +49,8 @@ export function containerColumns(how: {
   readonly truncate: boolean;
 }): (container: ContainerSummary) => Fields {
   return (container) => {
-    const { record } = container;
+    const { record, size } = container;
+    const labels = { ...record.image.config.Labels, ...record.options.labels };
     const command = JSON.stringify(
       how.truncate ? ellipsis(commandLine(record.args), COMMAND_WIDTH) : commandLine(record.args),
     );
@@ -49,10 +64,12 @@ export function containerColumns(how: {
       Ports: displayPorts(container.network?.ports ?? {}),
       State: container.status,
       Status: statusText(container, how.now),
-      Size: '0B',
-      Labels: labelsText({ ...record.image.config.Labels, ...record.options.labels }),
+      Size: size === undefined ? '0B' : `${humanSize(size.own)} (virtual ${humanSize(size.virtual)})`,
+      Labels: labelsText(labels),
+      Label: (key) => labels[key] ?? '',
       Mounts: record.options.mounts
         .map((mount) => (mount.type === 'bind' ? mount.source : mount.target))
+        .map((name) => (how.truncate ? ellipsis(name, MOUNT_WIDTH) : name))
         .join(','),
       LocalVolumes: '0',
       Networks: networkName(container),

@@ -29,7 +29,7 @@ function said<T>(action: () => T): T {
 
 export interface Columns<Row> {
   /** Heading of each field, by the field's name. */
-  readonly headings: Readonly<Record<string, string>>;
+  readonly headings: Readonly<Record<string, unknown>>;
   /** The template of the table where no format is given. */
   readonly table: string;
   readonly fields: (row: Row) => Readonly<Record<string, unknown>>;

@@ -74,18 +74,22 @@ function createdAt({ created }: { readonly created?: string }): number {
 }
 
 function find(all: readonly StoredImage[], text: string): StoredImage {
-  const found = all.find(
-    ({ id, references }) =>
-      id.startsWith(text) ||
-      id.startsWith(`sha256:${text}`) ||
-      references.some((name) => namesLike(name).some((form) => form === text || form === `${text}:latest`)),
-  );
+  const found = all.find((image) => isNamed(image, text));
   if (found === undefined) throw new FlagError(`No such image: ${text}`);
   return found;
 }
 
+/** Whether a text is a name of an image, or the beginning of its id. */
+export function isNamed({ id, references }: StoredImage, text: string): boolean {
+  return (
+    id.startsWith(text) ||
+    id.startsWith(`sha256:${text}`) ||
+    references.some((name) => namesLike(name).some((form) => form === text || form === `${text}:latest`))
+  );
+}
+
 /** The forms in which people write a canonical name. */
-function namesLike(name: string): string[] {
+export function namesLike(name: string): string[] {
   const short = name.replace(/^docker\.io\//, '');
   return [name, short, short.replace(/^library\//, '')];
 }

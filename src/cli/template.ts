@@ -114,10 +114,12 @@ function evaluate(pipe: Pipe, dot: unknown, scope: Scope): unknown {
       if (call === undefined) throw new TemplateError(`function ${JSON.stringify(head.name)} not defined`);
       value = call([...rest.map((term) => evaluateTerm(term, dot, scope)), ...piped]);
     } else {
-      if (head === undefined || rest.length + piped.length > 0) {
-        throw new TemplateError("can't give argument to non-function");
-      }
+      if (head === undefined) throw new TemplateError('missing value for command');
+      const given = [...rest.map((term) => evaluateTerm(term, dot, scope)), ...piped];
       value = evaluateTerm(head, dot, scope);
+      // A method, such as `.Label "key"`.
+      if (typeof value === 'function') value = value(...given);
+      else if (given.length > 0) throw new TemplateError("can't give argument to non-function");
     }
   });
   if (pipe.assign !== undefined) scope.declare(pipe.assign, value);

@@ -1,10 +1,8 @@
-import { lstat, readdir } from 'node:fs/promises';
-import { join } from 'node:path';
-import { errorCode } from '../errors.ts';
 import { storeSizes, totalSize } from '../image/prune.ts';
 import type { StoredImage } from '../image/stored-image.ts';
 import type { Core } from './core.ts';
 import { listContainers } from './query.ts';
+import { treeSize } from './tree-size.ts';
 
 /** What one kind of thing takes of the disk. */
 export interface Usage {
@@ -70,22 +68,4 @@ function sizeOf(images: readonly StoredImage[], { blobs, layers }: ReturnType<ty
 
 function sum(numbers: readonly number[]): number {
   return numbers.reduce((total, one) => total + one, 0);
-}
-
-/** Bytes of the regular files below a directory; what vanishes meanwhile counts as nothing. */
-export async function treeSize(directory: string): Promise<number> {
-  let total = 0;
-  const pending = [directory];
-  for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
-    try {
-      for (const entry of await readdir(next, { withFileTypes: true })) {
-        const path = join(next, entry.name);
-        if (entry.isDirectory()) pending.push(path);
-        else if (entry.isFile()) total += (await lstat(path)).size;
-      }
-    } catch (error) {
-      if (!['ENOENT', 'ENOTDIR'].includes(errorCode(error) ?? '')) throw error;
-    }
-  }
-  return total;
 }

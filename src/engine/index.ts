@@ -21,7 +21,7 @@ import type { ExecHow, ExecRequest, ExecSession } from './exec.ts';
 import type { HistoryStep } from './history.ts';
 import type { Pruned, PruneHow } from './images.ts';
 import type { Inspection } from './inspect.ts';
-import type { ContainerSummary } from './list.ts';
+import type { ContainerSummary, ListHow } from './list.ts';
 import type { LoginRequest } from './login.ts';
 import type { LogEntry, LogsHow } from './logs.ts';
 import type { NetworkFacts } from './network-facts.ts';
@@ -94,7 +94,7 @@ export interface Engine {
   /** Starts what `create` has just returned, without reading it again. */
   startCreated(created: Created, how: StartHow): Promise<Started>;
   /** All containers, newest first. */
-  list(): Promise<ContainerSummary[]>;
+  list(how?: ListHow): Promise<ContainerSummary[]>;
   find(container: string): Promise<Container>;
   exec(container: string, request: ExecRequest, how: ExecHow): Promise<ExecSession>;
   attach(container: string): Promise<{ container: Container; session: Session }>;
@@ -180,7 +180,7 @@ export function openEngine(options: EngineOptions = {}): Engine {
     start: async (text, how) => (await import('./start.ts')).startContainer(core, text, how),
     startCreated: async ({ record, image }, how) =>
       (await import('./start.ts')).startRecord(core, record, { ...how, image }),
-    list: async () => (await import('./list.ts')).summarize(core),
+    list: async (how) => (await import('./list.ts')).summarize(core, how),
     find: async (text) => (await import('./list.ts')).lookUp(core, text),
     attach: async (text) => (await import('./attach.ts')).attachContainer(core, text),
     exec: async (text, request, how) => (await import('./exec.ts')).execInContainer(core, text, request, how),

@@ -6,11 +6,34 @@ import { findContainer, listContainers } from './query.ts';
 /** A row of `ps`. */
 export interface ContainerSummary extends Container {
   readonly network?: NetworkFacts;
+  /** Bytes, where they were asked for: what it wrote, and with its image. */
+  readonly size?: { readonly own: number; readonly virtual: number };
+}
+
+export interface ListHow {
+  /** Also how much of the disk each takes: walks all their files. */
+  readonly size?: boolean;
 }
 
 /** All containers with what they have published, newest first. */
-export async function summarize(core: Core): Promise<ContainerSummary[]> {
-  const containers = await listContainers(core);
+export async function summarize(core: Core, how: ListHow = {}): Promise<ContainerSummary[]> {
+  const containers = await withFacts(core, await listContainers(core));
+  return how.size === true ? withSizes(core, containers) : containers;
+}
+
+async function withSizes(core: Core, containers: readonly ContainerSummary[]): Promise<ContainerSummary[]> {
+  const { treeSize } = await import('./tree-size.ts');
+  const images = new Map((await core.store()).list().map(({ id, size }) => [id, size]));
+  return Promise.all(
+    containers.map(async (container) => {
+      const own = await treeSize(core.paths.upper(container.id));
+      const virtual = own + (images.get(container.record.image.id) ?? 0);
+      return { ...container, size: { own, virtual } };
+    }),
+  );
+}
+
+async function withFacts(core: Core, containers: Container[]): Promise<ContainerSummary[]> {
   if (!containers.some(({ status }) => status === 'running')) return containers;
   const [{ withPaused }, { hostCgroups }] = await Promise.all([
     import('./pause.ts'),

@@ -1,9 +1,9 @@
 import type { Container } from './containers.ts';
 import type { Core } from './core.ts';
-import { treeSize } from './disk-usage.ts';
 import { emitEvent } from './events.ts';
 import { listContainers } from './query.ts';
 import { removeContainer } from './remove.ts';
+import { treeSize } from './tree-size.ts';
 
 export interface PrunedContainers {
   /** Ids. */

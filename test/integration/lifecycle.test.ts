@@ -56,6 +56,22 @@ describe('detached containers', () => {
     expect(await state('done')).toBe('exited 3');
   });
 
+  it('ps -s says what a container wrote, and filters by image', async () => {
+    await detached('--name', 'fat', 'busybox', 'sh', '-c', 'head -c 300000 /dev/zero >/big; sleep 100');
+    await until('written', async () => (await box.ok(['exec', 'fat', 'ls', '/'])).includes('big'));
+    expect(await box.ok(['ps', '-s'])).toMatch(/NAMES +SIZE\n.*fat +300kB \(virtual \d[\d.]*MB\)$/);
+    const names = (...args: string[]) => box.ok(['ps', '--format', '{{.Names}}', ...args]);
+    expect(await names('--filter', 'ancestor=busybox')).toBe('fat');
+    expect(await names('--filter', 'ancestor=debian')).toBe('');
+    await box.ok(['stop', '-t', '0', 'fat']);
+    expect(await names()).toBe('');
+    expect(await names('--filter', 'exited=137')).toBe('fat');
+    expect(await names('-l')).toBe('fat');
+    expect((await box.run(['ps', '--filter', 'since=nosuch', '-a'])).stderr).toContain(
+      'No such container: nosuch',
+    );
+  });
+
   it('gives a name like Docker’s to one that has none', async () => {
     await detached('busybox', 'sleep', '100');
     expect(await box.ok(['ps', '--format', '{{.Names}}'])).toMatch(/^[a-z]+_[a-z]+\d?$/);

@@ -1,4 +1,5 @@
 import type { Stats } from '../../engine/index.ts';
+import { clientSettings } from '../client-settings.ts';
 import type { Call, Command } from '../command.ts';
 import { formatRows } from '../format.ts';
 import { STATS_COLUMNS, statsColumns } from '../stats-columns.ts';
@@ -34,10 +35,11 @@ export const stats: Command = {
     });
     const once = parsed.bool('no-stream');
     const live = !once && context.stdout.isTTY === true;
-    if (live && !parsed.has('format') && !parsed.bool('no-trunc')) return watch(call, looks);
+    const format = parsed.string('format') ?? clientSettings(context).statsFormat;
+    if (live && format === undefined && !parsed.bool('no-trunc')) return watch(call, looks);
     const fields = statsColumns({ truncate: !parsed.bool('no-trunc') });
     for await (const rows of looks) {
-      const text = formatRows(rows, parsed.string('format'), { ...STATS_COLUMNS, fields });
+      const text = formatRows(rows, format, { ...STATS_COLUMNS, fields });
       context.stdout.write(live ? `${HOME}${text}` : text);
       if (once) break;
     }
