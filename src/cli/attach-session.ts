@@ -30,6 +30,7 @@ const PATIENCE = 3;
  * told to end. The terminal is back as it was in every case.
  */
 export async function attachSession(context: Context, session: Session, how: AttachHow): Promise<AttachEnd> {
+  if (session.follow !== undefined) return followSession(context, session, session.follow.bind(session), how);
   const { promise: told, resolve: tell } = deferred<AttachEnd>();
   const undo: (() => void)[] = [];
   if (how.stdin) undo.push(pumpStdin(context, session, { how, tell }));
@@ -49,6 +50,43 @@ export async function attachSession(context: Context, session: Session, how: Att
     for (const step of undo.reverse()) step();
     // The monitor does it where it has said all. To destroy a socket costs Node a look at process.stderr, 1 ms to make.
     if (!over) session.close();
+  }
+}
+
+/** As x86-64 and arm64 number them. */
+const NUMBERS: Readonly<Record<SignalName, number>> = {
+  SIGHUP: 1,
+  SIGINT: 2,
+  SIGQUIT: 3,
+  SIGUSR1: 10,
+  SIGUSR2: 12,
+  SIGTERM: 15,
+  SIGWINCH: 28,
+};
+
+/** The same in this thread, for a command that has nothing else to wait for and gives no input. */
+async function followSession(
+  context: Context,
+  session: Session,
+  follow: NonNullable<Session['follow']>,
+  how: AttachHow,
+): Promise<AttachEnd> {
+  // Nothing that listened before has to be told any more.
+  context.onSignal([], () => {});
+  session.onOutput((stream, chunk) => {
+    if (stream === 'stdout' ? how.stdout : how.stderr)
+      (stream === 'stdout' ? context.stdout : context.stderr).write(chunk);
+  });
+  const { names, take } = signalTaker(context, how);
+  const numbers = names.map((name) => NUMBERS[name]);
+  for (;;) {
+    const turn = follow(numbers);
+    if (turn.type === 'exited') return { type: 'exited', exitCode: turn.record.exitCode };
+    const name = names.find((one) => NUMBERS[one] === turn.signal);
+    const end = name === undefined ? undefined : await take(name);
+    if (end === undefined) continue;
+    session.close();
+    return end;
   }
 }
 
@@ -105,23 +143,39 @@ function followSize(context: Context, session: Session): () => void {
 }
 
 function watchSignals(context: Context, how: AttachHow, tell: (end: AttachEnd) => void): () => void {
-  let count = 0;
-  const { forward } = how;
-  if (forward === undefined) {
-    return context.onSignal(['SIGHUP', 'SIGINT', 'SIGTERM'], (name) =>
-      tell({ type: 'aborted', exitCode: ENDING[name] ?? 1 }),
-    );
-  }
-  return context.onSignal(FORWARDED, (name) => {
-    if (name === 'SIGINT' || name === 'SIGTERM') count += 1;
-    if (count >= PATIENCE) {
-      context.stderr.write('got 3 SIGTERM/SIGINTs, forcefully exiting\n');
-      tell({ type: 'aborted', exitCode: 1 });
-      return;
-    }
-    // A container that has just ended cannot be signalled, and need not be.
-    forward(name).catch(() => {});
+  const { names, take } = signalTaker(context, how);
+  return context.onSignal(names, (name) => {
+    void take(name).then((end) => {
+      if (end !== undefined) tell(end);
+    });
   });
+}
+
+/** Which signals matter, and what each of them does: `undefined` where the command goes on. */
+function signalTaker(
+  context: Context,
+  { forward }: AttachHow,
+): { names: readonly SignalName[]; take: (name: SignalName) => Promise<AttachEnd | undefined> } {
+  if (forward === undefined) {
+    return {
+      names: ['SIGHUP', 'SIGINT', 'SIGTERM'],
+      take: async (name) => ({ type: 'aborted', exitCode: ENDING[name] ?? 1 }),
+    };
+  }
+  let count = 0;
+  return {
+    names: FORWARDED,
+    take: async (name) => {
+      if (name === 'SIGINT' || name === 'SIGTERM') count += 1;
+      if (count >= PATIENCE) {
+        context.stderr.write('got 3 SIGTERM/SIGINTs, forcefully exiting\n');
+        return { type: 'aborted', exitCode: 1 };
+      }
+      // A container that has just ended cannot be signalled, and need not be.
+      await forward(name).catch(() => {});
+      return undefined;
+    },
+  };
 }
 
 function deferred<T>(): { promise: Promise<T>; resolve: (value: T) => void } {

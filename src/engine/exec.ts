@@ -44,6 +44,8 @@ export interface ExecHow {
   readonly stdio: 'attach' | 'detached';
   /** Of the terminal, to begin with. */
   readonly size?: { readonly rows: number; readonly columns: number };
+  /** The command waits for nothing but this process: see Session.follow. */
+  readonly followed?: boolean;
 }
 
 export interface ExecSession {
@@ -85,6 +87,7 @@ export async function execInContainer(
         plan,
         lockPath: core.paths.execLock(id),
         stdio: how.stdio,
+        ...(how.followed === undefined ? {} : { followed: how.followed }),
         ...(how.size === undefined ? {} : { initialSize: how.size }),
       });
       return { id, session };

@@ -24,6 +24,10 @@ export interface StartHow {
   /** Of the terminal, to begin with. */
   readonly size?: { readonly rows: number; readonly columns: number };
   readonly onWarning?: (line: string) => void;
+  /** The command waits for nothing but this container: see Session.follow. */
+  readonly followed?: boolean;
+  /** What can be done while the container is being made; it must not throw. */
+  readonly meanwhile?: () => Promise<void>;
   /** The image, where the caller has just looked it up. */
   readonly image?: StoredImage;
 }
@@ -98,14 +102,20 @@ async function tryStart(
   core.phase('plan');
   if (how.stdio === 'attach') await containerEvent(core, record, 'attach');
   try {
-    const launching = launch({
+    let describing: Promise<void> | undefined;
+    const session = await launch({
       plan: launchable.plan,
       lockPath: paths.lock(id),
       teardownPath: paths.teardown(id),
       stdio: how.stdio,
       ...(how.size === undefined ? {} : { initialSize: how.size }),
+      ...(how.followed === undefined ? {} : { followed: how.followed }),
+      meanwhile: async () => {
+        describing = describeStart(core, id, launchable);
+        await Promise.allSettled([describing, how.meanwhile?.()]);
+      },
     });
-    const [session] = await Promise.all([launching, describeStart(core, id, launchable)]);
+    await describing;
     undo.commit();
     core.phase('launch');
     return { record, session };
@@ -120,19 +130,13 @@ async function tryStart(
  * config.json, which only people look at (`inspect`), is written while the monitor is at work: the launch does not wait for
  * it. A power cut may lose it; every start writes it anew.
  */
-function describeStart(core: Core, id: string, launchable: Launchable): Promise<void> {
-  return new Promise((resolve, reject) => {
-    setImmediate(() => {
-      try {
-        writeJson(core.paths.config(id), launchable.spec, { durable: false });
-        resolve();
-      } catch (error) {
-        // With --rm a container that has ended already is gone.
-        if (errorCode(error) === 'ENOENT') resolve();
-        else reject(error);
-      }
-    });
-  });
+async function describeStart(core: Core, id: string, launchable: Launchable): Promise<void> {
+  try {
+    writeJson(core.paths.config(id), launchable.spec, { durable: false });
+  } catch (error) {
+    // With --rm a container that has ended already is gone.
+    if (errorCode(error) !== 'ENOENT') throw error;
+  }
 }
 
 interface Failure {
@@ -147,8 +151,9 @@ async function afterFailure(core: Core, failure: Failure): Promise<NextStep> {
   const { error } = failure;
   const { waitForMonitor } = await import('./stop.ts');
   await waitForMonitor(core, failure.record.id);
-  rmSync(core.paths.run(failure.record.id), { recursive: true, force: true });
+  // In this order: only the run directory tells that there may be a lease to be given back.
   failure.network.undo();
+  rmSync(core.paths.run(failure.record.id), { recursive: true, force: true });
   if (!(error instanceof LaunchError)) throw error;
   const next = await explainFailure(core, { ...failure, error });
   if (failure.mayRetry && typeof next === 'string') return next;

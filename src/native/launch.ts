@@ -13,10 +13,11 @@ import { makePrivateDirectory } from '../disk/atomic.ts';
 import { errorCode, SyscallError, TinyrunError } from '../errors.ts';
 import { encodePlan, PHASES } from './encode.ts';
 import { errnoName } from './errno.ts';
+import { openFollowedSession } from './followed-session.ts';
 import { type FailedFrame, FRAME, frameHeader, resizeFrame } from './frames.ts';
 import { monitorProgram } from './library.ts';
 import type { LaunchFailure, LaunchPlan, Op } from './plan.ts';
-import { openSession, type Session } from './session.ts';
+import { type Opening, openSession, type Session } from './session.ts';
 import { closeFd, flock, memoryFile, socketPair, startMonitor, waitProcess } from './syscalls.ts';
 
 export type { ExitRecord, OutputListener, Session } from './session.ts';
@@ -31,6 +32,10 @@ export interface LaunchInput {
   readonly initialSize?: { readonly rows: number; readonly columns: number };
   /** `attach`: the session carries the container's output from its first byte. `detached`: only its exit. */
   readonly stdio: 'attach' | 'detached';
+  /** The caller waits for nothing but this container: the session has `follow`, and this thread stands still until the program has started. */
+  readonly followed?: boolean;
+  /** What can be done while the monitor is at work; it must not throw. */
+  readonly meanwhile?: () => void | Promise<void>;
 }
 
 /**
@@ -82,15 +87,25 @@ const SOCKET_PATH_MAX = 107;
 export async function launch(input: LaunchInput): Promise<Session> {
   const plan = withRunFiles(input);
   const started = await startUnderLock(plan, input);
-  // Costs 2 ms, which the monitor uses for the container.
-  const { Socket } = await import('node:net');
-  const socket = new Socket({ fd: started.channel, readable: true, writable: true });
-  const opening = await openSession(socket, () => reap(started.pid));
+  await input.meanwhile?.();
+  const opening = await (input.followed === true ? openFollowed(started) : openListening(started));
   if ('session' in opening) return opening.session;
   if ('failed' in opening) throw launchError(plan, opening.failed);
   // It was killed, and could not undo what it had done.
   if (input.teardownPath !== undefined) await recover(input.teardownPath).catch(() => {});
   throw new LaunchError(RUN_MONITOR, { phase: 'monitor', opIndex: -1, errno: 'EPIPE' });
+}
+
+async function openListening(started: Started): Promise<Opening> {
+  const { Socket } = await import('node:net');
+  const socket = new Socket({ fd: started.channel, readable: true, writable: true });
+  return openSession(socket, () => reap(started.pid));
+}
+
+function openFollowed(started: Started): Opening {
+  const opening = openFollowedSession(started.channel);
+  if (!('session' in opening)) reap(started.pid);
+  return opening;
 }
 
 /**
@@ -173,20 +188,20 @@ function openLock(path: string): number {
   }
 }
 
-function saveTeardown(plan: LaunchPlan, path: string): void {
-  const { cgroupDirectory: _, ...rest } = plan;
-  const teardown = encodePlan({ ...rest, namespaces: [], prepare: [], child: [], connect: [] });
+/** All of the plan: recovery takes `release` and `cleanup` of it. */
+function saveTeardown(bytes: Uint8Array, path: string): void {
   // Whole or not at all: recovery must not meet a half.
-  writeFileSync(`${path}.tmp`, teardown, { mode: 0o600 });
+  writeFileSync(`${path}.tmp`, bytes, { mode: 0o600 });
   renameSync(`${path}.tmp`, path);
 }
 
 async function startUnderLock(plan: LaunchPlan, input: LaunchInput): Promise<Started> {
   const { lockPath, teardownPath } = input;
+  const bytes = encodePlan(plan);
   const lock = await takeLock(lockPath);
   try {
-    if (teardownPath !== undefined) saveTeardown(plan, teardownPath);
-    return start(plan, input, lock);
+    if (teardownPath !== undefined) saveTeardown(bytes, teardownPath);
+    return start(bytes, input, lock);
   } catch (error) {
     // Nothing has been acquired yet.
     for (const path of [teardownPath, lockPath]) if (path !== undefined) rmSync(path, { force: true });
@@ -198,8 +213,8 @@ async function startUnderLock(plan: LaunchPlan, input: LaunchInput): Promise<Sta
 }
 
 /** From here on it is the monitor that acts. */
-function start(plan: LaunchPlan, input: LaunchInput, lock: number): Started {
-  const memory = memoryFile('tinyrun-plan', encodePlan(plan));
+function start(bytes: Uint8Array, input: LaunchInput, lock: number): Started {
+  const memory = memoryFile('tinyrun-plan', bytes);
   try {
     const [ours, theirs] = socketPair();
     try {

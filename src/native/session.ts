@@ -46,7 +46,18 @@ export interface Session {
   resume(): void;
   /** Leaves; the container goes on. */
   close(): void;
+  /**
+   * Waits until the container has ended or one of these signals comes to this process. This thread does nothing else meanwhile; the output
+   * goes to the listener of {@link onOutput}. Only of a launch that was to be `followed`, and the only way to follow it.
+   * @param signals their numbers
+   */
+  readonly follow?: (signals: readonly number[]) => Turn;
 }
+
+/** What ended a wait. */
+export type Turn =
+  | { readonly type: 'exited'; readonly record: ExitRecord }
+  | { readonly type: 'signal'; readonly signal: number };
 
 /** What the first frame says. */
 export type Opening =
@@ -135,14 +146,11 @@ class MonitorSession implements Session {
   }
 
   takeExit(frame: ExitedFrame): void {
-    const { exitCode, signal, oomKilled } = frame;
-    this.#settleExit({ exitCode, signal, oomKilled, finishedAt: timeText(frame.seconds, frame.nanoseconds) });
+    this.#settleExit(exitRecordOf(frame));
   }
 
   takeClose(): void {
-    this.#failExit(
-      new TinyrunError('unavailable', 'Cannot follow the container: the connection to its monitor has ended'),
-    );
+    this.#failExit(connectionEnded());
     this.#settleClose();
   }
 
@@ -181,6 +189,17 @@ class MonitorSession implements Session {
     // Not end(): what a container does not read would keep us here.
     this.#socket.destroy();
   }
+}
+
+export function exitRecordOf({ exitCode, signal, oomKilled, seconds, nanoseconds }: ExitedFrame): ExitRecord {
+  return { exitCode, signal, oomKilled, finishedAt: timeText(seconds, nanoseconds) };
+}
+
+export function connectionEnded(): TinyrunError {
+  return new TinyrunError(
+    'unavailable',
+    'Cannot follow the container: the connection to its monitor has ended',
+  );
 }
 
 /** RFC 3339 with nanoseconds, trailing zeros cut, as the monitor writes it into state.json. */

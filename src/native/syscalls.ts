@@ -18,6 +18,8 @@ const PROTOTYPES = {
   socketpair: 'int tinyrun_socketpair(void *out)',
   memfd: 'int tinyrun_memfd(const char *name, void *bytes, size_t length)',
   start: 'int tinyrun_start(const char *path, void *arguments, size_t count, void *fds, size_t fdCount)',
+  watchSignals: 'int tinyrun_watch_signals(uint32_t signals)',
+  receive: 'int tinyrun_receive(int fd, void *out, size_t capacity, void *signal)',
   wait: 'int tinyrun_wait(int pid, int wait, void *status)',
 } as const;
 
@@ -25,14 +27,18 @@ const bound = new Map<keyof typeof PROTOTYPES, ReturnType<LibraryHandle['func']>
 
 /** Calls one of them; each costs 50 µs to bind, so only at its first use. @throws SyscallError */
 function call(name: keyof typeof PROTOTYPES, object: string, ...values: unknown[]): number {
+  const result = functionOf(name)(...values) as number;
+  if (result < 0) throw new SyscallError(name, object, errnoName(-result));
+  return result;
+}
+
+function functionOf(name: keyof typeof PROTOTYPES): ReturnType<LibraryHandle['func']> {
   let native = bound.get(name);
   if (native === undefined) {
     native = hostLibrary().func(PROTOTYPES[name]);
     bound.set(name, native);
   }
-  const result = native(...values) as number;
-  if (result < 0) throw new SyscallError(name, object, errnoName(-result));
-  return result;
+  return native;
 }
 
 /** Strings one behind the other, each with its NUL. A NUL inside would make two of one. */
@@ -177,4 +183,30 @@ export function waitProcess(pid: number, wait: boolean): number | undefined {
   const value = status[0] ?? 0;
   const signal = value & 0x7f;
   return signal === 0 ? (value >> 8) & 0xff : 128 + signal;
+}
+
+const EINTR = 4;
+
+/**
+ * From now on these signals are caught by {@link receive}; an empty list gives them back to Node.
+ * @param numbers below 32
+ */
+export function watchSignals(numbers: readonly number[]): void {
+  call(
+    'watchSignals',
+    'process',
+    numbers.reduce((bits, number) => bits | (1 << number), 0),
+  );
+}
+
+/**
+ * Reads what has come, waiting for it in this thread: nothing else of this process goes on meanwhile.
+ * @returns how many bytes, 0 at the end; or the signal that came before them
+ */
+export function receive(fd: number, out: Uint8Array): { length: number } | { signal: number } {
+  const signal = new Int32Array(1);
+  const length = functionOf('receive')(fd, out, out.length, signal) as number;
+  if (length >= 0) return { length };
+  if (length === -EINTR) return { signal: signal[0] ?? 0 };
+  throw new SyscallError('receive', `fd ${fd}`, errnoName(-length));
 }

@@ -64,6 +64,7 @@ export const exec: Command = {
       },
       {
         stdio: detach ? 'detached' : 'attach',
+        followed: !tty && !openStdin,
         ...(rows === undefined || columns === undefined ? {} : { size: { rows, columns } }),
       },
     );

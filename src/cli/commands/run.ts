@@ -27,19 +27,25 @@ export const run: Command = {
     const how = pullReporter(context, { policy, quiet: parsed.bool('quiet') });
     const created = await createWithCidFile(cidFile, () => engine.create(options, how));
     const { rows, columns } = options.tty ? context.stdout : {};
+    let recovering: Promise<void> | undefined;
     const { session, record } = await engine.startCreated(created, {
       stdio: detach ? 'detached' : 'attach',
+      followed: !options.tty && !options.attach.includes('stdin'),
+      meanwhile: () => {
+        recovering = engine.recover({ quick: true });
+        return recovering;
+      },
       ...(rows === undefined || columns === undefined ? {} : { size: { rows, columns } }),
       onWarning: (line) => context.stderr.write(`WARNING: ${line}\n`),
     });
     if (detach) {
       session.close();
       context.stdout.write(`${record.id}\n`);
-      await engine.recover({ quick: true });
+      await recovering;
       return 0;
     }
     const forward = parsed.bool('sig-proxy', true) && !options.tty;
-    const attached = attachSession(context, session, {
+    const end = await attachSession(context, session, {
       tty: options.tty,
       stdin: options.attach.includes('stdin'),
       stdout: options.attach.includes('stdout'),
@@ -47,8 +53,7 @@ export const run: Command = {
       detachKeys: keys,
       ...(forward ? { forward: (signal) => engine.kill(record.id, signal) } : {}),
     });
-    // While the container runs: when it has ended, the command shall, too.
-    const [end] = await Promise.all([attached, engine.recover({ quick: true })]);
+    await recovering;
     return end.type === 'detached' ? 0 : end.exitCode;
   },
 };
