@@ -24,6 +24,7 @@ EXPORT int tinyrun_lock_is_held(const char *path);
 EXPORT int tinyrun_signal(int pid, uint64_t start_time, int signal);
 EXPORT int tinyrun_netlink(int protocol, const void *messages, size_t length, void *out, size_t capacity);
 EXPORT int tinyrun_open_root(const char *lower, size_t count);
+EXPORT int tinyrun_open_overlay(const char *lower, size_t count, const char *upper, const char *work);
 EXPORT int tinyrun_open_directory(const char *path);
 EXPORT int tinyrun_read_in_root(int root, const char *path, void *out, size_t capacity);
 EXPORT int tinyrun_stat_in_root(int root, const char *path, uint64_t out[5]);
@@ -108,6 +109,7 @@ static int split(const char *text, size_t count, char **out) {
 
 struct view {
     char **layers;
+    const char *upper, *work; /* NULL: read-only */
     int result;
 };
 
@@ -115,7 +117,7 @@ struct view {
 static int mount_view(void *argument) {
     static char *no_options[] = {NULL};
     struct view *view = argument;
-    struct tr_op_overlay op = {view->layers, NULL, NULL, no_options, view->layers[0]};
+    struct tr_op_overlay op = {view->layers, (char *)(uintptr_t)view->upper, (char *)(uintptr_t)view->work, no_options, view->layers[0]};
     long result = sys_unshare(CLONE_NEWNS);
     if (result >= 0) result = sys_mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL);
     if (result >= 0) result = tr_overlay_classic(&op);
@@ -125,11 +127,11 @@ static int mount_view(void *argument) {
 }
 
 /* Before Linux 6.5 the new mount API takes no more than 255 bytes of layers. vfork, but with open files in common. */
-static int open_root_classic(char **layers) {
+static int open_classic(char **layers, const char *upper, const char *work) {
     const uint64_t all = ~(uint64_t)0;
     uint64_t before;
     _Alignas(16) char stack[65536];
-    struct view view = {layers, -EIO};
+    struct view view = {layers, upper, work, -EIO};
     sys_sigmask(SIG_SETMASK, &all, &before);
     int pid = clone(mount_view, stack + sizeof stack, CLONE_VM | CLONE_VFORK | CLONE_FILES | SIGCHLD, &view);
     int error = pid < 0 ? -errno : 0;
@@ -148,7 +150,17 @@ int tinyrun_open_root(const char *lower, size_t count) {
     if (count == 0) return -EINVAL;
     if (count == 1) return tinyrun_open_directory(layers[0]);
     int root = tr_overlay_open(layers, NULL, NULL, NULL);
-    return root == -ENOSYS || root == -EINVAL ? open_root_classic(layers) : root;
+    return root == -ENOSYS || root == -EINVAL ? open_classic(layers, NULL, NULL) : root;
+}
+
+/* The same with an upper directory, to write to. */
+int tinyrun_open_overlay(const char *lower, size_t count, const char *upper, const char *work) {
+    char *layers[LIST_MAX + 1];
+    int error = split(lower, count, layers);
+    if (error < 0) return error;
+    if (count == 0) return -EINVAL;
+    int root = tr_overlay_open(layers, upper, work, NULL);
+    return root == -ENOSYS || root == -EINVAL ? open_classic(layers, upper, work) : root;
 }
 
 int tinyrun_open_directory(const char *path) {

@@ -1,6 +1,11 @@
 /*
- * tinyrun-pack --tree DIR --blob FD [--layer 0|1] [--compression gzip|zstd|none] [--level N] [--clamp SECONDS] [--subsecond 0|1]
- *              [--exclude PATH]... [--threads N]
+ * tinyrun-pack ROOT --blob FD [--layer 0|1] [--compression gzip|zstd|none] [--level N] [--clamp SECONDS] [--subsecond 0|1]
+ *              [--exclude PATH]... [--threads N] [--path PATH] [--follow 0|1] [--name NAME] [--owner UID:GID] [--alone 0|1]
+ * tinyrun-pack ROOT --stat PATH [--follow 0|1]
+ *
+ * ROOT is one of: --tree DIR; --host DIR, with what is mounted below it; --namespace FD of a container's mount namespace;
+ * --mount FD, with [--bind-source DIR --bind-target PATH [--bind-readonly 1]]... on it.
+ * `--path`: what there is packed, under `--name`; default: everything. `--alone`: without what is mounted in the container.
  *
  * Exit status 0 and {"ok":true,...} on stdout, or 1 and {"ok":false,"kind":...}: see unpack/report.c for the kinds. The blob
  * is written to the descriptor from where it stands; after a failure it holds any number of its bytes.
@@ -20,7 +25,10 @@
 #define EXCLUDED_MAX 1024
 
 struct options {
-    const char *tree;
+    struct root root;
+    const char *path, *stat, *name;
+    bool follow, alone, map_owner;
+    unsigned uid, gid;
     const char *excluded[EXCLUDED_MAX];
     size_t excluded_count;
     struct output_options output;
@@ -42,7 +50,12 @@ static int take_compression(struct output_options *output, const char *value) {
 
 static int take_option(struct options *options, const char *name, const char *value) {
     char *end;
-    if (strcmp(name, "--tree") == 0) return options->tree = value, 0;
+    int taken = root_option(&options->root, name, value);
+    if (taken != 0) return taken < 0 ? -1 : 0;
+    if (strcmp(name, "--path") == 0) return options->path = value, 0;
+    if (strcmp(name, "--stat") == 0) return options->stat = value, 0;
+    if (strcmp(name, "--name") == 0) return options->name = value, strlen(value) < PATH_MAX ? 0 : -1;
+    if (strcmp(name, "--owner") == 0) return options->map_owner = true, sscanf(value, "%u:%u", &options->uid, &options->gid) == 2 ? 0 : -1;
     if (strcmp(name, "--compression") == 0) return take_compression(&options->output, value);
     if (strcmp(name, "--exclude") == 0) {
         if (options->excluded_count == EXCLUDED_MAX) return -1;
@@ -58,6 +71,8 @@ static int take_option(struct options *options, const char *name, const char *va
     if (strcmp(name, "--level") == 0) return options->output.level = (int)number, number <= 19 ? 0 : -1;
     if (strcmp(name, "--threads") == 0) return options->output.threads = (unsigned)number, number <= 64 ? 0 : -1;
     if (strcmp(name, "--layer") == 0) return options->layer = number == 1, number <= 1 ? 0 : -1;
+    if (strcmp(name, "--follow") == 0) return options->follow = number == 1, number <= 1 ? 0 : -1;
+    if (strcmp(name, "--alone") == 0) return options->alone = number == 1, number <= 1 ? 0 : -1;
     if (strcmp(name, "--subsecond") == 0) return options->subsecond = number == 1, number <= 1 ? 0 : -1;
     return -1;
 }
@@ -76,16 +91,50 @@ static void report(const struct walk *walk, const struct totals *totals) {
     while (write(STDOUT_FILENO, line, (size_t)length) < 0 && errno == EINTR) continue;
 }
 
+/* All but two descriptors, of which each may be missing. */
+static void close_others(int a, int b) {
+    int low = a < b ? a : b, high = a < b ? b : a;
+    if (low < 3) low = high < 3 ? 2 : high;
+    if (high < 3) high = low;
+    if (low > 3) sys_close_range(3, (unsigned)low - 1, 0);
+    if (high > low + 1) sys_close_range((unsigned)low + 1, (unsigned)high - 1, 0);
+    sys_close_range((unsigned)high + 1, ~0u, 0);
+}
+
+/* The container's root as it is below everything that is mounted in it. */
+static int open_top(bool alone, struct failure *failure) {
+    int top = alone ? (int)sys_open_tree(AT_FDCWD, "/", TR_OPEN_TREE_CLONE) : open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (top < 0) fail_errno(failure, alone ? -top : errno, "open", "/");
+    return top;
+}
+
+static int pack_path(struct walk *walk, const struct options *options, int top, struct failure *failure) {
+    struct place place;
+    int fd;
+    if (options->path == NULL) {
+        if ((fd = openat(top, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0) return fail_errno(failure, errno, "open", "/");
+        return walk_tree(walk, fd, failure);
+    }
+    if (source_find(top, options->path, options->follow, &place, failure) < 0) return -1;
+    return source_walk(walk, &place, failure);
+}
+
 static int pack(struct walk *walk, const struct options *options, struct totals *totals, struct failure *failure) {
-    if (options->output.fd > 3) sys_close_range(3, (unsigned)options->output.fd - 1, 0);
-    sys_close_range((unsigned)options->output.fd + 1, ~0u, 0);
-    if (sandbox_enter(&SANDBOX_TO_READ, options->tree, failure) < 0) return -1;
-    int root = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (root < 0) return fail_errno(failure, errno, "open", options->tree);
-    if ((walk->output = output_open(&options->output, failure)) == NULL) return -1;
+    int top = open_top(options->alone, failure);
+    if (top < 0 || (walk->output = output_open(&options->output, failure)) == NULL) return -1;
     if (sandbox_filter(true, failure) < 0) return -1;
-    if (walk_tree(walk, root, failure) < 0 || output_finish(walk->output, failure) < 0) return -1;
+    if (pack_path(walk, options, top, failure) < 0 || output_finish(walk->output, failure) < 0) return -1;
     output_totals(walk->output, totals);
+    return 0;
+}
+
+static int run(const struct options *options, struct walk *walk, struct failure *failure) {
+    struct totals totals = {0};
+    close_others(options->output.fd, options->root.fd);
+    if (sandbox_enter(&SANDBOX_TO_READ, &options->root, failure) < 0) return -1;
+    if (options->stat != NULL) return source_report(options->stat, options->follow, failure);
+    if (pack(walk, options, &totals, failure) < 0) return -1;
+    report(walk, &totals);
     return 0;
 }
 
@@ -93,21 +142,21 @@ int main(int argc, char **argv) {
     static struct options options = {.output = {.fd = -1, .compression = COMPRESSION_GZIP}};
     for (int i = 1; i < argc; i += 2)
         if (i + 1 == argc || take_option(&options, argv[i], argv[i + 1]) < 0) return usage(argv[i], argv[i + 1]);
-    if (options.tree == NULL) return usage("--tree", NULL);
-    if (options.output.fd < 0) return usage("--blob", NULL);
+    if (!root_is_complete(&options.root)) return usage("--tree", NULL);
+    if (options.output.fd < 0 && options.stat == NULL) return usage("--blob", NULL);
     if (options.output.level > 12 && options.output.compression == COMPRESSION_GZIP) return usage("--level", "gzip has 1 to 12");
     if (options.output.threads == 0) options.output.threads = processors();
 
     static struct walk walk;
     static struct failure failure;
-    struct totals totals = {0};
     walk.layer = options.layer, walk.subsecond = options.subsecond;
     walk.has_clamp = options.has_clamp, walk.clamp = options.clamp;
     walk.excluded = options.excluded, walk.excluded_count = options.excluded_count;
-    if (pack(&walk, &options, &totals, &failure) < 0) {
+    walk.name = options.name;
+    walk.map_owner = options.map_owner, walk.uid = options.uid, walk.gid = options.gid;
+    if (run(&options, &walk, &failure) < 0) {
         report_failure(&failure);
         _exit(1);
     }
-    report(&walk, &totals);
     _exit(0);
 }

@@ -95,8 +95,21 @@ struct walk {
 
 /* Packs the tree at `root`, an open directory, whose name is not resolved again. */
 int walk_tree(struct walk *walk, int root, struct failure *failure);
-/* Packs what `parent` has under `leaf`, which is no directory. */
+/* Packs what `parent` has under `leaf`, which is no directory, as `walk.name`. */
 int walk_one(struct walk *walk, int parent, const char *leaf, struct failure *failure);
+
+/* ---- source.c: what a path in the tree means ---- */
+
+struct place {
+    int parent;
+    char leaf[NAME_MAX + 1]; /* "." for a directory that was followed or has no name */
+    struct stat st;
+};
+/* `path` as the container would take it. Its last part is followed only where it is asked for, or ends in "/" or "/.". */
+int source_find(int top, const char *path, bool follow, struct place *place, struct failure *failure);
+int source_walk(struct walk *walk, const struct place *place, struct failure *failure);
+/* Prints one line of JSON: type, mode, size, and of a link where it leads. */
+int source_report(const char *path, bool follow, struct failure *failure);
 
 /* content.c: an open regular file after its header; as many bytes as `size` says, whatever happens to it meanwhile. */
 int content_write(struct output *output, int fd, uint64_t size, const char *path, struct failure *failure);

@@ -347,5 +347,7 @@ int walk_tree(struct walk *walk, int root, struct failure *failure) {
 
 int walk_one(struct walk *walk, int parent, const char *leaf, struct failure *failure) {
     struct directory nothing = {.walk = walk, .is_written = true};
-    return take(walk, &nothing, parent, leaf, failure);
+    const char *name = walk->name == NULL ? leaf : walk->name;
+    walk->name = NULL;
+    return path_push(walk, name, failure) < 0 ? -1 : take(walk, &nothing, parent, leaf, failure);
 }

@@ -118,11 +118,34 @@ static int hard_link(struct extractor *extractor, const struct place *place, con
     return fail(failure, FAIL_NEEDS_LOWER, "\"%.400s\" is a hard link to \"%.400s\", which this layer does not have", place->path, target);
 }
 
+static int make(struct extractor *extractor, const struct place *place, const struct entry *entry, struct failure *failure) {
+    switch (entry->type) {
+    case '0':
+        return begin_file(extractor, place, entry, failure);
+    case '1':
+        return hard_link(extractor, place, entry, failure);
+    case '5':
+        return directory_make(extractor, place, entry, failure);
+    default:
+        return symlink_device_or_fifo(extractor, place, entry, failure);
+    }
+}
+
+static int begin_copy(struct extractor *extractor, const struct entry *from, struct failure *failure) {
+    struct place place;
+    const struct entry entry = copy_entry(extractor->copy, from);
+    if (extractor->path[0] == 0) return 0; /* the directory itself, which is there */
+    if (path_place(extractor, extractor->path, &place, failure) < 0) return -1;
+    if (copy_check(&place, &entry, failure) < 0) return -1;
+    return make(extractor, &place, &entry, failure);
+}
+
 static int begin(void *context, const struct entry *entry, struct failure *failure) {
     struct extractor *extractor = context;
     struct place place;
     extractor->fd = -1;
     if (path_normalise(entry->name, extractor->path, failure) < 0) return -1;
+    if (extractor->copy != NULL) return begin_copy(extractor, entry, failure);
     if (extractor->path[0] == 0) return directory_root(extractor, entry, failure);
     enum whiteout whiteout = extractor->plain ? WHITEOUT_NONE : whiteout_classify(extractor->path, failure);
     if (failure->kind != FAIL_NONE) return -1;
@@ -134,16 +157,7 @@ static int begin(void *context, const struct entry *entry, struct failure *failu
         extractor->path[place.leaf == extractor->path ? 0 : place.leaf - extractor->path - 1] = 0;
         return whiteout_make_opaque(extractor, extractor->path, failure);
     }
-    switch (entry->type) {
-    case '0':
-        return begin_file(extractor, &place, entry, failure);
-    case '1':
-        return hard_link(extractor, &place, entry, failure);
-    case '5':
-        return directory_make(extractor, &place, entry, failure);
-    default:
-        return symlink_device_or_fifo(extractor, &place, entry, failure);
-    }
+    return make(extractor, &place, entry, failure);
 }
 
 static int data(void *context, uint64_t offset, const uint8_t *bytes, size_t length, struct failure *failure) {
@@ -167,7 +181,14 @@ struct sink extract_sink(struct extractor *extractor) {
     return (struct sink){.context = extractor, .begin = begin, .data = data, .end = end};
 }
 
-struct extractor *extract_open(const struct lower *lower, const char *opaque_xattr, struct failure *failure) {
+/* A layer that has no entry for its root. */
+static int open_layer(struct extractor *extractor, struct failure *failure) {
+    extractor->root = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (extractor->root >= 0 && fchown(extractor->root, 0, 0) == 0 && fchmod(extractor->root, 0755) == 0) return 0;
+    return fail_errno(failure, errno, "prepare", "layer directory");
+}
+
+struct extractor *extract_open(const struct lower *lower, const char *opaque_xattr, const struct copy *copy, struct failure *failure) {
     struct extractor *extractor = calloc(1, sizeof *extractor);
     if (extractor != NULL) extractor->parents = calloc(PARENT_SLOTS, sizeof *extractor->parents);
     if (extractor == NULL || extractor->parents == NULL) {
@@ -180,10 +201,9 @@ struct extractor *extract_open(const struct lower *lower, const char *opaque_xat
     extractor->opaque_xattr = opaque_xattr;
     extractor->uid = geteuid(), extractor->gid = getegid();
     extractor->fd = -1;
-    extractor->root = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    /* A layer without an entry for its root. */
-    if (extractor->root < 0 || fchown(extractor->root, 0, 0) < 0 || fchmod(extractor->root, 0755) < 0)
-        fail_errno(failure, errno, "prepare", "layer directory");
+    extractor->copy = copy;
+    if (copy == NULL) open_layer(extractor, failure);
+    else copy_open(extractor, failure);
     return extractor;
 }
 

@@ -1,4 +1,4 @@
-/* Shared by the parts of the extractor: extract.c, path.c, directory.c, replace.c, whiteout.c, xattr.c, lower.c. */
+/* Shared by the parts of the extractor: extract.c, path.c, directory.c, replace.c, whiteout.c, xattr.c, lower.c, copy.c. */
 #ifndef TR_EXTRACT_H
 #define TR_EXTRACT_H
 
@@ -25,6 +25,7 @@ struct extractor {
     int root;
     uid_t uid; /* what a new file gets by itself */
     gid_t gid;
+    const struct copy *copy; /* NULL: a layer */
     struct lower lower;
     const char *opaque_xattr;
     struct parent *parents; /* by hash of the path */
@@ -78,6 +79,13 @@ int xattr_set(struct extractor *extractor, int fd, const char *path, const struc
 
 /* lower.c: 0 where `path` is now in this layer, copied up; 1 where no layer below has it */
 int lower_copy_up(struct extractor *extractor, const char *path, struct failure *failure);
+
+/* copy.c */
+int copy_open(struct extractor *extractor, struct failure *failure);
+/* The entry as it is to be made. */
+struct entry copy_entry(const struct copy *copy, const struct entry *entry);
+/* Docker's rule: a directory does not take the place of a file, nor a file that of a directory. */
+int copy_check(const struct place *place, const struct entry *entry, struct failure *failure);
 
 /* extract.c */
 int metadata_apply(struct extractor *extractor, const struct place *place, const struct entry *entry, struct failure *failure);

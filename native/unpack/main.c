@@ -1,6 +1,8 @@
 /*
  * tinyrun-unpack --layer DIR [--blob FD] [--have N] [--follow 0|1] [--size N] [--digest HEX] [--diff-id HEX] [--lower DIR]...
  *                [--compression auto|gzip|zstd|none] [--opaque-xattr NAME] [--threads 1|2] [--max-bytes N] [--max-entries N]
+ * tinyrun-unpack ROOT --into PATH [--owner UID:GID] ...: an archive that is no layer, into a directory (copy.c); for ROOT see
+ *                pack/main.c.
  *
  * Exit status 0 and {"ok":true,...} on stdout, or 1 and {"ok":false,"kind":...}: see report.c. The caller removes the
  * directory of a layer that failed; the blob file keeps what came.
@@ -8,6 +10,7 @@
 #include "unpack.h"
 
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -23,6 +26,8 @@ struct options {
     const char *lower[LOWER_MAX];
     size_t lower_count;
     int blob_fd;
+    struct root root;
+    struct copy copy;
     enum compression compression;
     uint64_t have, follow, plain, size, max_bytes, max_entries, threads;
 };
@@ -48,7 +53,12 @@ static int parse_compression(const char *value, enum compression *compression) {
 static int take_option(struct options *options, const char *name, const char *value) {
     uint64_t number = 0;
     const bool is_number = parse_decimal(value, strlen(value), &number) == 0;
-    if (strcmp(name, "--layer") == 0) return options->layer = value, 0;
+    int taken = root_option(&options->root, name, value);
+    if (taken != 0) return taken < 0 ? -1 : 0;
+    if (strcmp(name, "--layer") == 0) return options->layer = options->root.tree = value, 0;
+    if (strcmp(name, "--into") == 0) return options->copy.into = value, 0;
+    if (strcmp(name, "--owner") == 0)
+        return options->copy.has_owner = true, sscanf(value, "%u:%u", &options->copy.uid, &options->copy.gid) == 2 ? 0 : -1;
     if (strcmp(name, "--opaque-xattr") == 0) return options->opaque_xattr = value, 0;
     if (strcmp(name, "--compression") == 0) return parse_compression(value, &options->compression);
     if (strcmp(name, "--digest") == 0) return options->digest = value, is_hex64(value) ? 0 : -1;
@@ -62,8 +72,8 @@ static int take_option(struct options *options, const char *name, const char *va
     if (strcmp(name, "--blob") == 0) return options->blob_fd = (int)number, number > 2 && number < INT_MAX ? 0 : -1;
     if (strcmp(name, "--have") == 0) return options->have = number, 0;
     if (strcmp(name, "--follow") == 0) return options->follow = number, number <= 1 ? 0 : -1;
-    if (strcmp(name, "--plain") == 0) return options->plain = number, number <= 1 ? 0 : -1;
     if (strcmp(name, "--size") == 0) return options->size = number, 0;
+    if (strcmp(name, "--plain") == 0) return options->plain = number, number <= 1 ? 0 : -1;
     if (strcmp(name, "--threads") == 0) return options->threads = number, number == 1 || number == 2 ? 0 : -1;
     if (strcmp(name, "--max-bytes") == 0) return options->max_bytes = number, 0;
     if (strcmp(name, "--max-entries") == 0) return options->max_entries = number, 0;
@@ -71,13 +81,13 @@ static int take_option(struct options *options, const char *name, const char *va
 }
 
 /* Whatever else the caller had open. */
-static void close_others(int blob_fd) {
-    if (blob_fd < 0) {
+static void close_others(int kept) {
+    if (kept < 3) {
         sys_close_range(3, ~0u, 0);
         return;
     }
-    if (blob_fd > 3) sys_close_range(3, (unsigned)blob_fd - 1, 0);
-    sys_close_range((unsigned)blob_fd + 1, ~0u, 0);
+    if (kept > 3) sys_close_range(3, (unsigned)kept - 1, 0);
+    sys_close_range((unsigned)kept + 1, ~0u, 0);
 }
 
 static bool has_second_processor(void) {
@@ -95,10 +105,11 @@ struct work {
 
 static int prepare(struct work *work, const struct options *options, struct failure *failure) {
     static int lower_fds[LOWER_MAX];
-    close_others(options->blob_fd);
+    const bool is_copy = options->copy.into != NULL;
+    close_others(is_copy ? options->root.fd : options->blob_fd);
     for (size_t i = 0; i < options->lower_count; i++)
         if ((lower_fds[i] = sandbox_open_lower(options->lower[i], failure)) < 0) return -1;
-    if (sandbox_enter(&SANDBOX_TO_WRITE, options->layer, failure) < 0) return -1;
+    if (sandbox_enter(is_copy ? &SANDBOX_TO_COPY : &SANDBOX_TO_WRITE, &options->root, failure) < 0) return -1;
     struct source_options input = {.blob_fd = options->blob_fd, .have = options->have, .size = options->size};
     input.follow = options->follow == 1;
     input.input_fd = options->have == options->size ? -1 : STDIN_FILENO;
@@ -106,7 +117,7 @@ static int prepare(struct work *work, const struct options *options, struct fail
     bool threaded = options->threads == 0 ? has_second_processor() : options->threads == 2;
     if ((work->source = source_open(&input)) == NULL) return fail(failure, FAIL_IO, "out of memory");
     if ((work->inflater = inflate_open(work->source, options->compression)) == NULL) return fail(failure, FAIL_IO, "out of memory");
-    if ((work->extractor = extract_open(&lower, options->opaque_xattr, failure)) == NULL) return -1;
+    if ((work->extractor = extract_open(&lower, options->opaque_xattr, is_copy ? &options->copy : NULL, failure)) == NULL) return -1;
     extract_plain(work->extractor, options->plain == 1);
     if ((work->stream = stream_open(work->inflater, options->max_bytes, threaded, failure)) == NULL) return -1;
     if (sandbox_filter(false, failure) < 0) return -1;
@@ -149,11 +160,13 @@ static int verify(struct work *work, const struct options *options, struct failu
 }
 
 int main(int argc, char **argv) {
-    struct options options = {.blob_fd = -1, .size = UINT64_MAX, .opaque_xattr = "trusted.overlay.opaque",
+    static struct options options = {.blob_fd = -1, .size = UINT64_MAX, .opaque_xattr = "trusted.overlay.opaque",
                               .max_bytes = 1ull << 40, .max_entries = 10 * 1000 * 1000};
     for (int i = 1; i < argc; i += 2)
         if (i + 1 == argc || take_option(&options, argv[i], argv[i + 1]) < 0) return usage(argv[i], argv[i + 1]);
-    if (options.layer == NULL) return usage("--layer", NULL);
+    if (!root_is_complete(&options.root)) return usage("--layer", NULL);
+    if ((options.layer == NULL) == (options.copy.into == NULL)) return usage("--into", NULL);
+    options.copy.is_host = options.root.tree != NULL;
     if ((options.have > 0 || options.follow) && (options.blob_fd < 0 || options.have > options.size)) return usage("--have", "no such blob");
 
     static struct work work;

@@ -40,14 +40,9 @@ void path_split(const char *path, size_t *parent_length, const char **leaf) {
     *leaf = slash == NULL ? path : slash + 1;
 }
 
-/* Below `root` whatever links say. Kernels before 5.6 have no openat2: there the pivoted root alone holds. */
+/* Below `root` whatever links say. */
 int path_open(int root, const char *path, int flags) {
-    static bool missing;
-    long fd = missing ? -ENOSYS : sys_openat2(root, path, (uint64_t)flags, 0, TR_RESOLVE_IN_ROOT | TR_RESOLVE_NO_MAGICLINKS);
-    missing = fd == -ENOSYS;
-    if (missing) return openat(root, path, flags | O_CLOEXEC);
-    if (fd < 0) return errno = (int)-fd, -1;
-    return (int)fd;
+    return root_open(root, path, flags, TR_RESOLVE_IN_ROOT);
 }
 
 static struct parent *slot_of(struct extractor *extractor, const char *path, size_t length) {
@@ -91,7 +86,8 @@ static int follow(struct extractor *extractor, struct walk *walk) {
     char target[2 * PATH_MAX];
     ssize_t n = readlinkat(extractor->root, walk->done, target, PATH_MAX);
     if (n < 0) return -1;
-    if (++walk->links > LINKS_MAX) return errno = ELOOP, -1;
+    /* A copy makes no directories where a dangling link leads. */
+    if (extractor->copy != NULL || ++walk->links > LINKS_MAX) return errno = ELOOP, -1;
     size_t rest = strlen(walk->rest);
     if ((size_t)n + 1 + rest + 1 > sizeof walk->rest) return errno = ENAMETOOLONG, -1;
     memmove(walk->rest + n + 1, walk->rest, rest + 1);
@@ -138,8 +134,12 @@ static int make_directories(struct extractor *extractor, const char *path, size_
     return 0;
 }
 
+/* A copy's directory lies in a root of its own: in a container links lead where they lead there, on the host not out of
+   the directory. */
 static int open_directory(struct extractor *extractor, const char *path) {
-    return path_open(extractor->root, path, O_PATH | O_DIRECTORY);
+    const struct copy *copy = extractor->copy;
+    uint64_t resolve = copy == NULL ? TR_RESOLVE_IN_ROOT : copy->is_host ? TR_RESOLVE_BENEATH : 0;
+    return root_open(extractor->root, path, O_PATH | O_DIRECTORY, resolve);
 }
 
 int path_find_directory(struct extractor *extractor, const char *path, size_t length, bool *owned) {

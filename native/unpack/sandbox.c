@@ -1,5 +1,5 @@
 /*
- * Where the decoders and the tar parser run: in a mount namespace whose root is the layer directory, without a network, with
+ * Where the decoders and the tar parser run: in a mount namespace whose root is the layer directory (root.c), without a network, with
  * the few capabilities that making files takes, and at last behind a filter of system calls (seccomp.c). A hostile path
  * cannot leave because there is nowhere else; a bug in a decoder finds nothing to open and nothing to call.
  */
@@ -8,9 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
-#include <sched.h>
 #include <signal.h>
-#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -39,33 +37,6 @@ int sandbox_open_lower(const char *path, struct failure *failure) {
     return fd >= 0 ? fd : fail_errno(failure, errno, "open", path);
 }
 
-static int enter_namespaces(struct failure *failure) {
-    if (unshare(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET) == 0) return 0;
-    if (errno != EPERM) return fail_errno(failure, errno, "unshare", "namespaces");
-    failure->errnum = EPERM;
-    return fail(failure, FAIL_IO, "cannot make a mount namespace: not root");
-}
-
-/* pivot_root is impossible where the root is the initramfs: there the mount is moved over it, as switch_root does. */
-static int pivot(void) {
-    if (syscall(SYS_pivot_root, ".", ".") == 0) return umount2(".", MNT_DETACH);
-    if (errno != EINVAL) return -1;
-    return mount(".", "/", NULL, MS_MOVE, NULL) < 0 ? -1 : chroot(".");
-}
-
-static int enter_root(const char *layer, bool read_only, struct failure *failure) {
-    /* Or the mounts below would appear outside. */
-    if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) return fail_errno(failure, errno, "make private", "/");
-    if (mount(layer, layer, NULL, MS_BIND, NULL) < 0) return fail_errno(failure, errno, "bind", layer);
-    if (chdir(layer) < 0) return fail_errno(failure, errno, "enter", layer);
-    /* Devices and set-user-id programs of the image are made here, never used. */
-    const unsigned long flags = MS_BIND | MS_REMOUNT | MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME | (read_only ? MS_RDONLY : 0);
-    /* EPERM: in a user namespace, where the mount's atime flag is locked; devices and set-user-id are dead there anyway. */
-    if (mount(NULL, ".", NULL, flags, NULL) < 0 && errno != EPERM) return fail_errno(failure, errno, "remount", layer);
-    if (pivot() < 0) return fail_errno(failure, errno, "pivot_root", layer);
-    return chdir("/") < 0 ? fail_errno(failure, errno, "enter", "/") : 0;
-}
-
 static int drop_capabilities(uint64_t kept, struct failure *failure) {
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
     struct __user_cap_data_struct has[2], want[2] = {{0}};
@@ -90,6 +61,12 @@ const struct sandbox SANDBOX_TO_WRITE = {
                     1ull << CAP_SETFCAP | 1ull << CAP_SYS_ADMIN,
     .open_files = OPEN_FILES,
 };
+/* Into a container or out of one: trusted.* is neither's to say. */
+const struct sandbox SANDBOX_TO_COPY = {
+    .capabilities = 1ull << CAP_CHOWN | 1ull << CAP_DAC_OVERRIDE | 1ull << CAP_FOWNER | 1ull << CAP_FSETID | 1ull << CAP_MKNOD |
+                    1ull << CAP_SETFCAP,
+    .open_files = OPEN_FILES,
+};
 /* SYS_ADMIN for the attributes trusted.*. */
 const struct sandbox SANDBOX_TO_READ = {
     .capabilities = 1ull << CAP_DAC_READ_SEARCH | 1ull << CAP_SYS_ADMIN,
@@ -97,14 +74,14 @@ const struct sandbox SANDBOX_TO_READ = {
     .read_only = true,
 };
 
-int sandbox_enter(const struct sandbox *sandbox, const char *directory, struct failure *failure) {
+int sandbox_enter(const struct sandbox *sandbox, const struct root *root, struct failure *failure) {
     umask(0);
     /* A write to a caller that is gone must be an error with a report, not a silent end; and its end is ours. */
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);
     prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-    if (enter_namespaces(failure) < 0 || enter_root(directory, sandbox->read_only, failure) < 0) return -1;
+    if (root_enter(root, sandbox->read_only, failure) < 0) return -1;
     if (set_limit(RLIMIT_CORE, 0, failure) < 0 || set_limit(RLIMIT_NOFILE, sandbox->open_files, failure) < 0) return -1;
 #ifndef __SANITIZE_ADDRESS__ /* whose shadow takes terabytes */
     if (set_limit(RLIMIT_AS, ADDRESS_SPACE, failure) < 0) return -1;

@@ -222,8 +222,17 @@ struct lower {
     size_t count;
 };
 
+/* An archive that is no layer: its files go to a directory that has others, and `.wh.` means nothing. */
+struct copy {
+    const char *into;     /* below the root */
+    bool is_host;         /* links do not lead out of the directory; without -a special rights stay behind */
+    bool has_owner;       /* whatever the archive says: not -a */
+    uint32_t uid, gid;
+};
+
 struct extractor;
-struct extractor *extract_open(const struct lower *lower, const char *opaque_xattr, struct failure *failure);
+/* `copy` NULL: a layer, to the root. */
+struct extractor *extract_open(const struct lower *lower, const char *opaque_xattr, const struct copy *copy, struct failure *failure);
 /* An archive that is no layer (a build context): whiteouts have no meaning in it. */
 void extract_plain(struct extractor *extractor, bool plain);
 struct sink extract_sink(struct extractor *extractor);
@@ -231,6 +240,29 @@ struct sink extract_sink(struct extractor *extractor);
 int extract_finish(struct extractor *extractor, struct failure *failure);
 void extract_totals(const struct extractor *extractor, struct totals *totals);
 void extract_close(struct extractor *extractor);
+
+/* ---- root.c: what the sandbox's root is ---- */
+
+#define BINDS_MAX 256
+
+struct bind {
+    const char *source, *target;
+    bool read_only;
+};
+
+/* One of three. */
+struct root {
+    const char *tree;  /* a directory of the host */
+    bool submounts;    /* with what is mounted in it */
+    int fd;            /* a container's mount namespace; with `is_mount` a mount that is attached nowhere */
+    bool is_mount;
+    struct bind binds[BINDS_MAX]; /* attached in that mount */
+    size_t bind_count;
+};
+int root_option(struct root *root, const char *name, const char *value);
+bool root_is_complete(const struct root *root);
+int root_enter(const struct root *root, bool read_only, struct failure *failure);
+int root_open(int directory, const char *path, int flags, uint64_t resolve);
 
 /* ---- sandbox.c and seccomp.c ---- */
 
@@ -242,9 +274,9 @@ struct sandbox {
     unsigned long open_files;
     bool read_only;
 };
-extern const struct sandbox SANDBOX_TO_WRITE, SANDBOX_TO_READ;
-/* Makes `directory` the root of a mount namespace of its own, and drops every right but those. */
-int sandbox_enter(const struct sandbox *sandbox, const char *directory, struct failure *failure);
+extern const struct sandbox SANDBOX_TO_WRITE, SANDBOX_TO_COPY, SANDBOX_TO_READ;
+/* Enters the root, in a mount namespace of its own, and drops every right but those. */
+int sandbox_enter(const struct sandbox *sandbox, const struct root *root, struct failure *failure);
 /* From here on all threads may only read, write and make files (`read_only`: only read and write): anything else kills the
    process. */
 int sandbox_filter(bool read_only, struct failure *failure);

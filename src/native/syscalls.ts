@@ -10,6 +10,7 @@ const PROTOTYPES = {
   signal: 'int tinyrun_signal(int pid, uint64_t startTime, int signal)',
   netlink: 'int tinyrun_netlink(int protocol, void *messages, size_t length, void *out, size_t capacity)',
   openRoot: 'int tinyrun_open_root(void *lower, size_t count)',
+  openOverlay: 'int tinyrun_open_overlay(void *lower, size_t count, const char *upper, const char *work)',
   openDirectory: 'int tinyrun_open_directory(const char *path)',
   readInRoot: 'int tinyrun_read_in_root(int root, const char *path, void *out, size_t capacity)',
   statInRoot: 'int tinyrun_stat_in_root(int root, const char *path, void *out)',
@@ -93,6 +94,14 @@ export function netlink(protocol: 'route' | 'netfilter', messages: Uint8Array): 
  */
 export function openRoot(lower: readonly string[]): number {
   return call('openRoot', lower[0] ?? '', listOf(lower, 'openRoot'), lower.length);
+}
+
+/**
+ * A container's files while it does not run, to write to: as {@link openRoot}, with an upper directory. Nobody else may
+ * have that mounted at the same time.
+ */
+export function openOverlay(lower: readonly string[], upper: string, work: string): number {
+  return call('openOverlay', upper, listOf(lower, 'openOverlay'), lower.length, upper, work);
 }
 
 /** @returns an O_PATH fd of a directory of the host, such as /proc/<pid>/root */
