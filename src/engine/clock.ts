@@ -13,11 +13,18 @@ export const NEVER = '0001-01-01T00:00:00Z';
  * @returns milliseconds since 1970
  */
 export function parseTime(text: string, now: number, parseDuration: (text: string) => number): number {
-  if (/^[0-9]+(\.[0-9]+)?$/.test(text)) return Number(text) * 1000;
-  if (/^\d{4}-\d{2}-\d{2}/.test(text)) {
-    // A date alone is local midnight in Docker; Date.parse would take it as UTC.
-    const time = Date.parse(/^\d{4}-\d{2}-\d{2}$/.test(text) ? `${text}T00:00:00` : text);
-    if (!Number.isNaN(time)) return time;
-  }
-  return now - parseDuration(text);
+  const unix = /^([0-9]{1,11})(?:\.([0-9]{1,9}))?$/.exec(text);
+  // Digits beyond the third are cut, not rounded: what was written at that very time is not before it.
+  if (unix !== null) return Number(unix[1]) * 1000 + Number((unix[2] ?? '').padEnd(3, '0').slice(0, 3));
+  const match = DATE.exec(text);
+  if (match === null) return now - parseDuration(text);
+  const [, date, hour = '00', minute = '00', second = '00', fraction = '', zone = ''] = match;
+  // A date alone is local midnight in Docker; Date.parse would take it as UTC.
+  const time = Date.parse(`${date}T${hour}:${minute}:${second}${fraction}${zone}`);
+  if (Number.isNaN(time))
+    throw new Error(`failed to parse value as time or duration: ${JSON.stringify(text)}`);
+  return time;
 }
+
+/** Every part but the date may be missing. */
+const DATE = /^(\d{4}-\d{2}-\d{2})(?:T(\d{2})(?::(\d{2})(?::(\d{2})(\.\d{1,9})?)?)?)?(Z|[+-]\d{2}:\d{2})?$/;

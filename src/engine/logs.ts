@@ -12,6 +12,8 @@ export interface LogEntry {
   readonly text: string;
   /** RFC 3339 with nanoseconds. */
   readonly time: string;
+  /** What the log was told to note with each line. */
+  readonly attributes?: Readonly<Record<string, string>>;
 }
 
 export interface LogsHow {
@@ -116,7 +118,12 @@ function parseLine(line: string): LogEntry | undefined {
     return undefined;
   }
   if (typeof value !== 'object' || value === null) return undefined;
-  const { log, stream, time } = value as { log?: unknown; stream?: unknown; time?: unknown };
+  const { log, stream, time, attrs } = value as Record<string, unknown>;
   if (typeof log !== 'string' || typeof time !== 'string') return undefined;
-  return { text: log, stream: stream === 'stderr' ? 'stderr' : 'stdout', time };
+  return {
+    text: log,
+    stream: stream === 'stderr' ? 'stderr' : 'stdout',
+    time,
+    ...(typeof attrs === 'object' && attrs !== null ? { attributes: attrs as Record<string, string> } : {}),
+  };
 }

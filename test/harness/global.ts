@@ -1,4 +1,4 @@
-import { existsSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { newTraces, STORES, traces } from './leaks.ts';
@@ -10,13 +10,15 @@ export default function setup(): () => Promise<void> {
   if (!existsSync(join(top, 'dist', 'tinyrun.cjs'))) {
     throw new Error('dist/tinyrun.cjs is missing: run `npm run build` first');
   }
-  const stores = join(tmpdir(), `tinyrun-stores-${process.pid}`);
+  // Not by the pid: suites in pid namespaces of their own have the same ones.
+  const directory = mkdtempSync(join(tmpdir(), 'tinyrun-stores-'));
+  const stores = join(directory, 'list');
   writeFileSync(stores, '');
   process.env[STORES] = stores;
   const before = traces();
   return async () => {
     const left = await newTraces(before);
-    rmSync(stores, { force: true });
+    rmSync(directory, { recursive: true, force: true });
     if (left.length > 0) {
       process.exitCode = 1;
       throw new Error(`The suite left behind:\n  ${left.join('\n  ')}`);

@@ -216,6 +216,36 @@ describe('logs', () => {
     expect(entry.time).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{1,9}Z$/);
   });
 
+  it('shows several containers at once, the oldest line first', async () => {
+    await detached('--name', 'ab', 'busybox', 'sh', '-c', 'echo one; sleep 0.4; echo three');
+    await detached('--name', 'long', 'busybox', 'sh', '-c', 'sleep 0.2; echo two >&2; sleep 0.4; echo four');
+    await box.ok(['wait', 'ab', 'long']);
+    const outcome = await box.run(['logs', 'ab', 'long']);
+    expect(outcome.stdout).toBe('ab   | one\nab   | three\nlong | four\n');
+    expect(outcome.stderr).toBe('long | two\n');
+    expect(await box.ok(['logs', '--names', '-n', '1', 'ab'])).toBe('ab | three');
+    expect((await box.run(['logs', 'ab', 'nosuch'])).stderr).toContain('No such container: nosuch');
+  });
+
+  it('follows several containers, and empties a log', async () => {
+    const script = 'while :; do echo $0; sleep 0.1; done';
+    await detached('--name', 'xx', 'busybox', 'sh', '-c', script, 'hi');
+    await detached('--name', 'yy', 'busybox', 'sh', '-c', script, 'ho');
+    const child = box.start(['logs', '-f', 'xx', 'yy']);
+    let text = '';
+    child.stdout.on('data', (chunk) => {
+      text += String(chunk);
+    });
+    await until('both', async () => /xx \| hi\n/.test(text) && /yy \| ho\n/.test(text));
+    await box.ok(['kill', 'xx']);
+    await box.ok(['logs', '--clear', 'yy', 'xx']);
+    expect(await box.ok(['logs', 'xx'])).toBe('');
+    text = '';
+    await until('what comes after', async () => text.includes('yy | ho'));
+    await box.ok(['kill', 'yy']);
+    expect(await new Promise((resolve) => child.once('close', resolve))).toBe(0);
+  });
+
   it('-f follows until the end', async () => {
     await detached('--name', 'slow', 'busybox', 'sh', '-c', 'for i in 1 2 3; do echo $i; sleep 0.3; done');
     expect(await box.ok(['logs', '-f', 'slow'])).toBe('1\n2\n3');
