@@ -76,6 +76,12 @@ export interface Paths extends Roots {
   readonly eventsLock: string;
   readonly cache: string;
   seccompProgram(hash: string): string;
+  /** Of a directory that was a build context: the digests of its files (`cache/contexts/<hash of the directory>`). */
+  contextStats(hash: string): string;
+  /** Files that builds fetched by http. */
+  readonly buildDownloads: string;
+  /** Unpacked contexts and checkouts, each as long as its build. */
+  readonly buildScratch: string;
 
   /** Per running container, on tmpfs. */
   run(id: string): string;
@@ -156,6 +162,9 @@ export function pathsOf(roots: Roots): Paths {
     eventsLock: join(top, 'events', 'lock'),
     cache,
     seccompProgram: (hash) => join(cache, 'seccomp', hash),
+    contextStats: (hash) => join(cache, 'contexts', hash),
+    buildDownloads: join(cache, 'downloads'),
+    buildScratch: join(top, 'build-scratch'),
     run,
     lock: (id) => join(run(id), 'lock'),
     attachSocket: (id) => join(run(id), 'attach.sock'),
