@@ -3,6 +3,9 @@
  *                [--compression auto|gzip|zstd|none] [--opaque-xattr NAME] [--threads 1|2] [--max-bytes N] [--max-entries N]
  * tinyrun-unpack ROOT --into PATH [--owner UID:GID] ...: an archive that is no layer, into a directory (copy.c); for ROOT see
  *                pack/main.c.
+ *                [--verify 0|1]
+ *
+ * With --verify nothing is made: the directory is compared with the blob, and each difference is a line before the report.
  *
  * Exit status 0 and {"ok":true,...} on stdout, or 1 and {"ok":false,"kind":...}: see report.c. The caller removes the
  * directory of a layer that failed; the blob file keeps what came.
@@ -29,7 +32,7 @@ struct options {
     struct root root;
     struct copy copy;
     enum compression compression;
-    uint64_t have, follow, plain, size, max_bytes, max_entries, threads;
+    uint64_t have, follow, plain, verify, size, max_bytes, max_entries, threads;
 };
 
 static int usage(const char *what, const char *value) {
@@ -72,6 +75,7 @@ static int take_option(struct options *options, const char *name, const char *va
     if (strcmp(name, "--blob") == 0) return options->blob_fd = (int)number, number > 2 && number < INT_MAX ? 0 : -1;
     if (strcmp(name, "--have") == 0) return options->have = number, 0;
     if (strcmp(name, "--follow") == 0) return options->follow = number, number <= 1 ? 0 : -1;
+    if (strcmp(name, "--verify") == 0) return options->verify = number, number <= 1 ? 0 : -1;
     if (strcmp(name, "--size") == 0) return options->size = number, 0;
     if (strcmp(name, "--plain") == 0) return options->plain = number, number <= 1 ? 0 : -1;
     if (strcmp(name, "--threads") == 0) return options->threads = number, number == 1 || number == 2 ? 0 : -1;
@@ -99,7 +103,8 @@ struct work {
     struct source *source;
     struct inflater *inflater;
     struct stream *stream;
-    struct extractor *extractor;
+    struct extractor *extractor; /* either of them */
+    struct verifier *verifier;
     struct totals totals;
 };
 
@@ -109,7 +114,8 @@ static int prepare(struct work *work, const struct options *options, struct fail
     close_others(is_copy ? options->root.fd : options->blob_fd);
     for (size_t i = 0; i < options->lower_count; i++)
         if ((lower_fds[i] = sandbox_open_lower(options->lower[i], failure)) < 0) return -1;
-    if (sandbox_enter(is_copy ? &SANDBOX_TO_COPY : &SANDBOX_TO_WRITE, &options->root, failure) < 0) return -1;
+    const struct sandbox *sandbox = options->verify ? &SANDBOX_TO_READ : is_copy ? &SANDBOX_TO_COPY : &SANDBOX_TO_WRITE;
+    if (sandbox_enter(sandbox, &options->root, failure) < 0) return -1;
     struct source_options input = {.blob_fd = options->blob_fd, .have = options->have, .size = options->size};
     input.follow = options->follow == 1;
     input.input_fd = options->have == options->size ? -1 : STDIN_FILENO;
@@ -117,19 +123,21 @@ static int prepare(struct work *work, const struct options *options, struct fail
     bool threaded = options->threads == 0 ? has_second_processor() : options->threads == 2;
     if ((work->source = source_open(&input)) == NULL) return fail(failure, FAIL_IO, "out of memory");
     if ((work->inflater = inflate_open(work->source, options->compression)) == NULL) return fail(failure, FAIL_IO, "out of memory");
-    if ((work->extractor = extract_open(&lower, options->opaque_xattr, is_copy ? &options->copy : NULL, failure)) == NULL) return -1;
-    extract_plain(work->extractor, options->plain == 1);
+    if (options->verify) work->verifier = verify_open(failure);
+    else if ((work->extractor = extract_open(&lower, options->opaque_xattr, is_copy ? &options->copy : NULL, failure)) != NULL)
+        extract_plain(work->extractor, options->plain == 1);
+    if (failure->kind != FAIL_NONE) return -1;
     if ((work->stream = stream_open(work->inflater, options->max_bytes, threaded, failure)) == NULL) return -1;
-    if (sandbox_filter(false, failure) < 0) return -1;
+    if (sandbox_filter(options->verify == 1, failure) < 0) return -1;
     stream_start(work->stream);
     return failure->kind == FAIL_NONE ? 0 : -1;
 }
 
 static int unpack(struct work *work, const struct options *options, struct failure *failure) {
-    struct sink sink = extract_sink(work->extractor);
+    struct sink sink = options->verify ? verify_sink(work->verifier) : extract_sink(work->extractor);
     if (tar_read(work->stream, &sink, options->max_entries, &work->totals.entries, failure) < 0) return -1;
     if (stream_finish(work->stream, TRAILING_MAX, failure) < 0) return -1;
-    return extract_finish(work->extractor, failure);
+    return options->verify ? verify_finish(work->verifier, failure) : extract_finish(work->extractor, failure);
 }
 
 static bool is_of_the_host(enum failure_kind kind) {
@@ -173,7 +181,8 @@ int main(int argc, char **argv) {
     static struct failure failure;
     if (prepare(&work, &options, &failure) == 0) unpack(&work, &options, &failure);
     if (!is_of_the_host(failure.kind) && verify(&work, &options, &failure) == 0) {
-        extract_totals(work.extractor, &work.totals);
+        if (options.verify) work.totals.damages = verify_report(work.verifier);
+        else extract_totals(work.extractor, &work.totals);
         report_success(&work.totals);
         _exit(0);
     }

@@ -99,6 +99,7 @@ void report_success(const struct totals *totals) {
     put(&line, ",\"implicit\":%llu,\"skippedXattrs\":%llu", (unsigned long long)totals->implicit,
         (unsigned long long)totals->skipped_xattrs);
     put(&line, ",\"opaqueRoot\":%s", totals->opaque_root ? "true" : "false");
+    put(&line, ",\"damages\":%llu", (unsigned long long)totals->damages);
     put_string(&line, "digest", totals->digest);
     put_string(&line, "diffId", totals->diff_id);
     flush(&line);
@@ -111,5 +112,14 @@ void report_failure(const struct failure *failure) {
     const char *name = name_of(failure->errnum);
     if (name != NULL) put_string(&line, "errno", name);
     if (failure->path[0] != 0) put_string(&line, "path", failure->path);
+    flush(&line);
+}
+
+void report_damage(const char *path, const char *what) {
+    static struct line line;
+    line.length = 0;
+    put(&line, "{\"damage\":true");
+    put_string(&line, "path", path);
+    put_string(&line, "what", what);
     flush(&line);
 }

@@ -64,11 +64,14 @@ struct totals {
     uint64_t implicit;       /* directories made because no entry did */
     uint64_t skipped_xattrs; /* refused by the file system or not for an image to set */
     bool opaque_root;        /* the layer hides everything below it: overlayfs has no attribute for that */
+    uint64_t damages;        /* found by the verifier */
     char digest[65], diff_id[65];
 };
 
 void report_success(const struct totals *totals);
 void report_failure(const struct failure *failure);
+/* A line of its own, before the report: what is wrong with a layer that was unpacked. */
+void report_damage(const char *path, const char *what);
 
 /* ---- source.c: the raw bytes ---- */
 
@@ -263,6 +266,17 @@ int root_option(struct root *root, const char *name, const char *value);
 bool root_is_complete(const struct root *root);
 int root_enter(const struct root *root, bool read_only, struct failure *failure);
 int root_open(int directory, const char *path, int flags, uint64_t resolve);
+/* ---- verify.c and its parts: entries are compared with the files they once became ---- */
+
+#define DAMAGES_SHOWN 20
+
+struct verifier;
+struct verifier *verify_open(struct failure *failure);
+struct sink verify_sink(struct verifier *verifier);
+/* What is there besides. */
+int verify_finish(struct verifier *verifier, struct failure *failure);
+/* Reports the first of them. Returns how many there are. */
+uint64_t verify_report(const struct verifier *verifier);
 
 /* ---- sandbox.c and seccomp.c ---- */
 

@@ -1,5 +1,5 @@
 /* Extended attributes: capabilities, ACLs, and whatever users keep there. */
-#include "extract.h"
+#include "verify.h"
 
 #include <errno.h>
 #include <string.h>
@@ -10,7 +10,7 @@
  * Not for an image to say: what overlayfs believes about its own layers (with redirect and metacopy a layer could show
  * files it does not have), and what security modules of the host believe about a file.
  */
-static bool is_refused(const char *name) {
+bool xattr_is_refused(const char *name) {
     static const char *const PREFIXES[] = {"trusted.overlay.", "user.overlay.", "system.nfs4_acl", "system.richacl"};
     for (size_t i = 0; i < sizeof PREFIXES / sizeof *PREFIXES; i++)
         if (strncmp(name, PREFIXES[i], strlen(PREFIXES[i])) == 0) return true;
@@ -29,7 +29,7 @@ static bool disk_is_full(const struct extractor *extractor) {
 }
 
 int xattr_set(struct extractor *extractor, int fd, const char *path, const struct xattr *xattr, struct failure *failure) {
-    if (is_refused(xattr->name)) {
+    if (xattr_is_refused(xattr->name)) {
         extractor->totals.skipped_xattrs++;
         return 0;
     }

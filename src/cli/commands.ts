@@ -91,6 +91,18 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
     load: async () => (await import('./commands/system-df.ts')).systemDf,
   },
   'system events': { summary: 'Show what happens to containers and images', load: events },
+  'system check': {
+    summary: 'Verify every blob and every unpacked layer of the store',
+    load: async () => (await import('./commands/system-check.ts')).systemCheck,
+  },
+  'system gc': {
+    summary: 'Remove images by age, number or size, and all that nothing needs',
+    load: async () => (await import('./commands/system-gc.ts')).systemGc,
+  },
+  'system prune': {
+    summary: 'Remove unused data',
+    load: async () => (await import('./commands/system-prune.ts')).systemPrune,
+  },
   'system info': { summary: 'Display information about this store and machine', load: info },
   'container run': { summary: 'Create and run a new container from an image', load: run },
   'container create': { summary: 'Create a new container', load: create },

@@ -79,7 +79,6 @@ export function imageFields(how: {
   readonly truncate: boolean;
 }): (row: ImageRow) => Fields {
   return ({ image, repository, tag, digest }) => {
-    const { os, architecture, variant } = image.config;
     return {
       ID: how.truncate ? image.id.slice('sha256:'.length, 'sha256:'.length + 12) : image.id,
       Repository: repository,
@@ -90,7 +89,10 @@ export function imageFields(how: {
       get Size() {
         return humanSize(image.size, 3);
       },
-      Platform: [os, architecture, variant].filter((part) => part !== undefined).join('/'),
+      get Platform() {
+        const { os, architecture, variant } = image.config;
+        return [os, architecture, variant].filter((part) => part !== undefined).join('/');
+      },
       Containers: 'N/A',
     };
   };

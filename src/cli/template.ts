@@ -156,11 +156,12 @@ function walk(from: unknown, names: readonly string[]): unknown {
         `can't evaluate field ${name} in ${Array.isArray(value) ? 'a list' : `a ${typeof value}`}`,
       );
     }
-    const found = Object.entries(value).find(([key]) => key === name || (name === 'ID' && key === 'Id'));
-    if (found === undefined && !MAPS.has(holder)) {
+    // Not by the values: a field may have to be read from the disk, and only the one that is wanted is.
+    const key = Object.keys(value).find((one) => one === name || (name === 'ID' && one === 'Id'));
+    if (key === undefined && !MAPS.has(holder)) {
       throw new TemplateError(`map has no entry for key ${JSON.stringify(name)}`);
     }
-    value = found?.[1];
+    value = key === undefined ? undefined : Reflect.get(value, key);
     holder = name;
   }
   return value;

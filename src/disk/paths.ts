@@ -82,6 +82,8 @@ export interface Paths extends Roots {
   readonly buildDownloads: string;
   /** Unpacked contexts and checkouts, each as long as its build. */
   readonly buildScratch: string;
+  /** What `images` shows of every image, so that it need not read them all. */
+  readonly imageFacts: string;
 
   /** Per running container, on tmpfs. */
   run(id: string): string;
@@ -161,6 +163,7 @@ export function pathsOf(roots: Roots): Paths {
     oldEvents: (number) => join(top, 'events', `old.${number}`),
     eventsLock: join(top, 'events', 'lock'),
     cache,
+    imageFacts: join(cache, 'images.json'),
     seccompProgram: (hash) => join(cache, 'seccomp', hash),
     contextStats: (hash) => join(cache, 'contexts', hash),
     buildDownloads: join(cache, 'downloads'),

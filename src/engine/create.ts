@@ -3,6 +3,7 @@ import { dirname } from 'node:path';
 import { makePrivateDirectory, writeJson } from '../disk/atomic.ts';
 import type { Paths } from '../disk/paths.ts';
 import { TinyrunError } from '../errors.ts';
+import { noteUse } from '../image/last-used.ts';
 import { isUnpacked } from '../image/layers.ts';
 import type { PullEvent } from '../image/pull-events.ts';
 import type { StoredImage } from '../image/stored-image.ts';
@@ -60,6 +61,7 @@ export async function createContainer(
     undo.defer(() => releaseName(paths, reserved, id));
     const record = recordOf({ id, name: reserved, image, args, options });
     writeRecord(paths, record);
+    noteUse(paths, image.id);
     undo.commit();
     await containerEvent(core, record, 'create');
     core.phase('create');

@@ -1,5 +1,4 @@
-import { storeSizes, totalSize } from '../image/prune.ts';
-import type { StoredImage } from '../image/stored-image.ts';
+import { sizeOfImages, storeSizes, totalSize } from '../image/prune.ts';
 import type { Core } from './core.ts';
 import { listContainers } from './query.ts';
 import { treeSize } from './tree-size.ts';
@@ -38,7 +37,7 @@ export async function diskUsage(core: Core): Promise<DiskUsage> {
       count: images.length,
       active: active.length,
       size: total,
-      reclaimable: Math.max(0, total - sizeOf(active, all)),
+      reclaimable: Math.max(0, total - sizeOfImages(core.paths, active, all)),
     },
     containers: {
       count: containers.length,
@@ -47,23 +46,6 @@ export async function diskUsage(core: Core): Promise<DiskUsage> {
       reclaimable: sum(idle),
     },
   };
-}
-
-/** Bytes of the blobs and layers of some images, each once. */
-function sizeOf(images: readonly StoredImage[], { blobs, layers }: ReturnType<typeof storeSizes>): number {
-  const named = new Set(
-    images.flatMap(({ id, manifestDigest, targetDigest, manifest }) => [
-      id,
-      manifestDigest,
-      targetDigest,
-      ...manifest.layers.map(({ digest }) => digest),
-    ]),
-  );
-  const diffIds = new Set(images.flatMap(({ config }) => config.rootfs.diff_ids));
-  return (
-    sum([...named].map((digest) => blobs.get(digest) ?? 0)) +
-    sum([...diffIds].map((diffId) => layers.get(diffId) ?? 0))
-  );
 }
 
 function sum(numbers: readonly number[]): number {

@@ -6,7 +6,7 @@ import { listNow } from './query.ts';
 
 /** All images of the store. */
 export async function listImages(core: Core): Promise<StoredImage[]> {
-  return (await core.store()).list();
+  return (await core.store()).list({ cached: true });
 }
 
 /** `rmi`. @throws TinyrunError `not_found`, `conflict` in Docker's words */

@@ -3,6 +3,7 @@
  * front end of it.
  */
 import { DEFAULT_ROOTS, pathsOf } from '../disk/paths.ts';
+import type { CheckedStore } from '../image/check.ts';
 import type { LoadedImage } from '../image/load.ts';
 import type { RemovedImage } from '../image/store.ts';
 import type { StoredImage } from '../image/stored-image.ts';
@@ -10,6 +11,7 @@ import type { Session } from '../native/launch.ts';
 import { useNativeDirectory } from '../native/library.ts';
 import type { LayoutServer, ServeOptions } from '../registry/server/server.ts';
 import type { LoadHow, SaveHow } from './archive.ts';
+import type { CheckHow } from './check.ts';
 import { type ContainerRequest, completeOptions } from './container-options.ts';
 import type { Container } from './containers.ts';
 import type { Core, EngineOptions } from './core.ts';
@@ -18,6 +20,7 @@ import type { Change } from './diff.ts';
 import type { DiskUsage } from './disk-usage.ts';
 import type { EngineEvent, EventsHow } from './event-stream.ts';
 import type { ExecHow, ExecRequest, ExecSession } from './exec.ts';
+import type { Collected, GcHow } from './gc.ts';
 import type { HistoryStep } from './history.ts';
 import type { Pruned, PruneHow } from './images.ts';
 import type { Inspection } from './inspect.ts';
@@ -41,16 +44,20 @@ import type { Updated } from './update.ts';
 export type { Pressure, PressureOf, Stall } from '../cgroups/pressure.ts';
 export type { ErrorKind } from '../errors.ts';
 export { TinyrunError } from '../errors.ts';
+export type { CheckedStore } from '../image/check.ts';
+export type { GcPolicy } from '../image/gc-policy.ts';
 export type { LoadedImage } from '../image/load.ts';
 export type { PullEvent } from '../image/pull-events.ts';
 export type { PushEvent } from '../image/push.ts';
 export type { RemovedImage } from '../image/store.ts';
 export type { StoredImage } from '../image/stored-image.ts';
+export type { Finding } from '../image/trouble.ts';
 export type { ExitRecord, Session } from '../native/launch.ts';
 export type { Digest } from '../oci/digest.ts';
 export type { Platform } from '../oci/image-spec.ts';
 export type { LayoutServer, ServeOptions } from '../registry/server/server.ts';
 export type { LoadHow, SaveHow } from './archive.ts';
+export type { CheckHow } from './check.ts';
 export type { ContainerRequest } from './container-options.ts';
 export type { Container, ContainerRecord, StateRecord, Status } from './containers.ts';
 export type { EngineOptions } from './core.ts';
@@ -59,6 +66,7 @@ export type { Change } from './diff.ts';
 export type { DiskUsage, Usage } from './disk-usage.ts';
 export type { EngineEvent, EventsHow } from './event-stream.ts';
 export type { ExecHow, ExecRequest, ExecSession } from './exec.ts';
+export type { Collected, GcHow } from './gc.ts';
 export type { HistoryStep } from './history.ts';
 export type { Pruned, PruneHow } from './images.ts';
 export type { Inspection } from './inspect.ts';
@@ -142,6 +150,10 @@ export interface Engine {
   /** Removes images that nothing names or, with `all`, that nothing uses. */
   pruneImages(how?: PruneHow): Promise<Pruned>;
   diskUsage(): Promise<DiskUsage>;
+  /** Verifies every document, blob and unpacked layer of the store; with `repair`, mends what it can. */
+  check(how?: CheckHow): Promise<CheckedStore>;
+  /** Frees what nothing needs, and the images that a policy gives up. */
+  collectGarbage(how?: GcHow): Promise<Collected>;
   pull(image: string, how?: PullHow): Promise<Pulled>;
   /** Sends an image to the registry that its name says. */
   push(image: string, how?: PushHow): Promise<PushedImage[]>;
@@ -209,6 +221,8 @@ export function openEngine(options: EngineOptions = {}): Engine {
     tagImage: async (text, name) => (await import('./images.ts')).tagImage(core, text, name),
     history: async (text) => (await import('./history.ts')).imageHistory(core, text),
     pruneImages: async (how) => (await import('./images.ts')).pruneImages(core, how),
+    check: async (how) => (await import('./check.ts')).checkStore(core, how),
+    collectGarbage: async (how) => (await import('./gc.ts')).collectGarbage(core, how),
     diskUsage: async () => (await import('./disk-usage.ts')).diskUsage(core),
     pull: async (text, how) => (await import('./pull.ts')).pullImage(core, text, how),
     push: async (text, how) => (await import('./push.ts')).pushImage(core, text, how),

@@ -1,16 +1,13 @@
-import { randomBytes } from 'node:crypto';
-import { renameSync, unlinkSync } from 'node:fs';
-import { join } from 'node:path';
-import { makePrivateDirectory } from '../disk/atomic.ts';
+import { unlinkSync } from 'node:fs';
 import type { Paths } from '../disk/paths.ts';
 import { TinyrunError } from '../errors.ts';
-import { type Digest, hexOf, isDigest } from '../oci/digest.ts';
+import { type Digest, isDigest } from '../oci/digest.ts';
 import { parseImageConfig } from '../registry/image-config.ts';
 import { chainIds, digestsIn, readDocument } from './blobs.ts';
 import type { IndexEntry } from './index-file.ts';
 import { whileUnleased } from './lease.ts';
 import type { ContainerUse } from './removal.ts';
-import { emptyTrash } from './repair.ts';
+import { buryLayer, emptyTrash } from './repair.ts';
 import { readManifest } from './stored-image.ts';
 
 /** All that may keep a blob or a layer. */
@@ -137,11 +134,8 @@ function sweep(
     for (const digest of digestsIn(paths.blobs)) {
       if (dead.blobs(digest)) unlinkSync(paths.blob(digest));
     }
-    makePrivateDirectory(paths.trash);
     for (const name of digestsIn(paths.layers)) {
-      if (!dead.layers(name)) continue;
-      const grave = join(paths.trash, `layer-${hexOf(name).slice(0, 12)}-${randomBytes(6).toString('hex')}`);
-      renameSync(paths.layer(name), grave);
+      if (dead.layers(name)) buryLayer(paths, name);
     }
     return true;
   });

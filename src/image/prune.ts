@@ -3,6 +3,8 @@ import type { Digest } from '../oci/digest.ts';
 import { blobSize, digestsIn } from './blobs.ts';
 import type { IndexEntry } from './index-file.ts';
 import { readLayerRecord } from './layer-record.ts';
+import { layerName } from './layers.ts';
+import type { StoredImage } from './stored-image.ts';
 
 /** The entries without some images; an entry that has none left goes with its name. */
 export function withoutImages(
@@ -48,5 +50,28 @@ export function totalSize({ blobs, layers }: StoreSizes): number {
   let sum = 0;
   for (const size of blobs.values()) sum += size;
   for (const size of layers.values()) sum += size;
+  return sum;
+}
+
+/** Bytes of the blobs and layers of some images, each once. */
+export function sizeOfImages(
+  paths: Paths,
+  images: readonly StoredImage[],
+  { blobs, layers }: StoreSizes,
+): number {
+  const named = new Set<Digest>();
+  const unpacked = new Set<Digest>();
+  for (const { id, manifestDigest, targetDigest, manifest, config } of images) {
+    for (const digest of [id, manifestDigest, targetDigest, ...manifest.layers.map((one) => one.digest)])
+      named.add(digest);
+    const diffIds = config.rootfs.diff_ids;
+    for (let position = 0; position < diffIds.length; position += 1) {
+      const name = layerName(paths, diffIds, position);
+      if (name !== undefined) unpacked.add(name);
+    }
+  }
+  let sum = 0;
+  for (const digest of named) sum += blobs.get(digest) ?? 0;
+  for (const name of unpacked) sum += layers.get(name) ?? 0;
   return sum;
 }

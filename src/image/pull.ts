@@ -9,6 +9,7 @@ import type { Registry } from '../registry/registry.ts';
 import { readVerifiedDocument, writeDocument } from './blobs.ts';
 import { diskFullError, isDiskFull } from './disk-full.ts';
 import type { ImageSource, Target } from './index-file.ts';
+import { noteUse } from './last-used.ts';
 import { requireStackable } from './layers.ts';
 import { entryName } from './lookup.ts';
 import type { PullEvent } from './pull-events.ts';
@@ -71,6 +72,7 @@ export async function pull(
       key: { manifest: chosen.manifestDigest, id: chosen.manifest.config.digest },
       preferred: chosen.preferred,
     });
+    noteUse(store.paths, chosen.manifest.config.digest);
     const image = store.resolve(chosen.manifest.config.digest);
     if (image === undefined) throw new Error('an image that was just added is not in the store');
     const isNew = changed || fetched || chosen.fetched;

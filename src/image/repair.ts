@@ -1,8 +1,11 @@
-import { closeSync, constants, openSync, readdirSync, statSync, unlinkSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { closeSync, constants, openSync, readdirSync, renameSync, statSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
+import { makePrivateDirectory } from '../disk/atomic.ts';
 import type { Paths } from '../disk/paths.ts';
 import { errorCode } from '../errors.ts';
 import { flock, removeTree } from '../native/syscalls.ts';
+import { type Digest, hexOf } from '../oci/digest.ts';
 
 /** Milliseconds after which a download that nobody resumed is given up. */
 const PARTIAL_LIFETIME = 7 * 24 * 3600 * 1000;
@@ -29,6 +32,13 @@ export function repairStore(paths: Paths, now: number = Date.now()): void {
     }
   }
   emptyTrash(paths);
+}
+
+/** Puts an unpacked layer out of sight, to be deleted by {@link emptyTrash}. None is as good as gone. */
+export function buryLayer(paths: Paths, name: Digest): void {
+  makePrivateDirectory(paths.trash);
+  const grave = join(paths.trash, `layer-${hexOf(name).slice(0, 12)}-${randomBytes(6).toString('hex')}`);
+  tolerant(() => renameSync(paths.layer(name), grave));
 }
 
 /** Deletes what is in the trash. Two commands may do it at once: what vanishes meanwhile is as good as deleted. */

@@ -10,15 +10,15 @@ import {
   type IndexEntry,
   putEntry,
   readIndex,
-  repoDigestOf,
   type StoreIndex,
   type Target,
   writeIndex,
 } from './index-file.ts';
 import { lowerDirectories } from './layers.ts';
+import { listImages, namesOf } from './listing.ts';
 import { type Found, findImages } from './lookup.ts';
 import type { ContainerUse } from './removal.ts';
-import { imagesOf, loadImage, type StoredImage } from './stored-image.ts';
+import { loadImage, resolvedEntries, type StoredImage } from './stored-image.ts';
 
 /** The images of one store. Opening does no I/O; reading is a few small synchronous reads and takes no lock. */
 export interface Store {
@@ -32,8 +32,11 @@ export interface Store {
    * @throws TinyrunError `invalid` for text that is neither a reference nor an id, and for an ambiguous prefix
    */
   resolve(text: string, platform?: Platform): StoredImage | undefined;
-  /** Every image that can be read, each platform of an index on its own, in the order of the index. */
-  list(): StoredImage[];
+  /**
+   * Every image that can be read, each platform of an index on its own, in the order of the index. For a listing that many
+   * images must not make slow, `cached` takes created and size from a file that is valid as long as nothing came or went.
+   */
+  list(how?: { readonly cached?: boolean }): StoredImage[];
   /** The directories of an image's layers, top first. @throws TinyrunError `not_found` where one is not unpacked */
   lowerDirs(image: StoredImage): string[];
   /**
@@ -115,18 +118,8 @@ class LayoutStore implements Store {
     return undefined;
   }
 
-  list(): StoredImage[] {
-    const entries = this.#entries();
-    const seen = new Map<Digest, StoredImage>();
-    for (const entry of entries) {
-      if (entry.isRemoved) continue;
-      for (const key of entry.images ?? []) {
-        if (seen.has(key.id)) continue;
-        const image = this.#loadIfWhole(entries, { entry, key });
-        if (image !== undefined) seen.set(key.id, image);
-      }
-    }
-    return [...seen.values()];
+  list(how: { readonly cached?: boolean } = {}): StoredImage[] {
+    return listImages(this.paths, this.#entries(), how.cached ?? false);
   }
 
   lowerDirs(image: StoredImage): string[] {
@@ -244,30 +237,12 @@ class LayoutStore implements Store {
   }
 
   #resolved(index: StoreIndex): readonly IndexEntry[] {
-    return index.entries.map((entry) => {
-      if (entry.images !== undefined) return entry;
-      const images = imagesOf(this.paths, entry, this.host);
-      return images.length === 0 ? entry : { ...entry, images };
-    });
+    return resolvedEntries(this.paths, index.entries, this.host);
   }
 
   #load(entries: readonly IndexEntry[], { entry, key }: Found): StoredImage {
     const naming = entries.filter((one) => one.images?.some((image) => image.id === key.id));
-    return loadImage(this.paths, key, {
-      references: naming.flatMap((one) => one.name ?? []),
-      repoDigests: [...new Set(naming.flatMap((one) => repoDigestOf(one) ?? []))],
-      targetDigest: entry.target.digest,
-    });
-  }
-
-  /** A listing does not fail because of one damaged image; resolve() says what is wrong with it. */
-  #loadIfWhole(entries: readonly IndexEntry[], found: Found): StoredImage | undefined {
-    try {
-      return this.#load(entries, found);
-    } catch (error) {
-      if (error instanceof TinyrunError) return undefined;
-      throw error;
-    }
+    return loadImage(this.paths, key, namesOf(naming, entry.target.digest));
   }
 
   async #update<T>(change: (index: StoreIndex) => { entries: readonly IndexEntry[]; result: T }): Promise<T> {

@@ -57,6 +57,30 @@ export function loadImage(paths: Paths, key: ImageKey, names: ImageNames): Store
   };
 }
 
+/** The same of an image whose facts are known already: its config is read when asked for. */
+export function listedImage(
+  paths: Paths,
+  key: ImageKey,
+  names: ImageNames,
+  { created, size }: { readonly created: string; readonly size: number },
+): StoredImage {
+  let config: ImageConfig | undefined;
+  return {
+    id: key.id,
+    ...names,
+    manifestDigest: key.manifest,
+    get config(): ImageConfig {
+      config ??= parseImageConfig(required(paths, key.id));
+      return config;
+    },
+    ...(created === '' ? {} : { created }),
+    get manifest(): Manifest {
+      return readManifest(paths, key.manifest);
+    },
+    size,
+  };
+}
+
 /** @throws TinyrunError `internal` where it is missing, damaged, or an index */
 export function readManifest(paths: Paths, digest: Digest): Manifest {
   const document = parseDocument(required(paths, digest));
@@ -95,6 +119,19 @@ function imageIn(paths: Paths, manifest: Digest): ImageKey[] {
     if (error instanceof TinyrunError) return [];
     throw error;
   }
+}
+
+/** The entries of the index, each with its images; one that has none that tinyrun knows is as it was. */
+export function resolvedEntries(
+  paths: Paths,
+  entries: readonly IndexEntry[],
+  host: Platform,
+): readonly IndexEntry[] {
+  return entries.map((entry) => {
+    if (entry.images !== undefined) return entry;
+    const images = imagesOf(paths, entry, host);
+    return images.length === 0 ? entry : { ...entry, images };
+  });
 }
 
 function preferredFirst(manifests: readonly Descriptor[], host: Platform): readonly Descriptor[] {

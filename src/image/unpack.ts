@@ -37,6 +37,8 @@ export interface UnpackReport {
   readonly bytes: number;
   /** The layer hides everything below it, which overlayfs cannot say of a root. */
   readonly opaqueRoot: boolean;
+  /** Of a verification: how many. */
+  readonly damages?: number;
 }
 
 /** native/unpack/report.c: `enum failure_kind`. */
@@ -96,6 +98,8 @@ interface UnpackerRun {
   readonly blobFd?: number;
   readonly body: AsyncIterable<Uint8Array> | undefined;
   readonly signal: AbortSignal | undefined;
+  /** Told each line before the last, which is the report. */
+  readonly onLine?: (line: string) => void;
 }
 
 /**
@@ -119,24 +123,21 @@ export async function runUnpacker(run: UnpackerRun): Promise<UnpackReport | Fail
     signal?.throwIfAborted();
     if (end.error !== undefined) throw cannotStart(unpacker, end.error);
     if (feeding.failure !== undefined) throw feeding.failure.error;
-    return parseReport(output) ?? failedBy(end);
+    const lines = output.trimEnd().split('\n');
+    const report = parseReport(lines.pop() ?? '') ?? failedBy(end);
+    for (const line of lines) run.onLine?.(line);
+    return report;
   } finally {
     signal?.removeEventListener('abort', kill);
   }
 }
 
 /** The blob is descriptor 3 of the child: the fourth of its `stdio`. */
-function argumentsOf(input: UnpackInput): string[] {
+export function argumentsOf(input: UnpackInput): string[] {
   const { layerDir, have, descriptor, diffId, lower = [], maxBytes } = input;
   const options = ['--layer', layerDir, '--blob', '3', '--have', String(have)];
-  options.push(
-    '--size',
-    String(descriptor.size),
-    '--digest',
-    hexOf(descriptor.digest),
-    '--diff-id',
-    hexOf(diffId),
-  );
+  options.push('--size', String(descriptor.size), '--digest', hexOf(descriptor.digest));
+  options.push('--diff-id', hexOf(diffId));
   if (input.arrived !== undefined) options.push('--follow', '1');
   for (const directory of lower) options.push('--lower', directory);
   if (maxBytes !== undefined) options.push('--max-bytes', String(maxBytes));
@@ -166,8 +167,8 @@ function endOf(child: ChildProcess): Promise<End> {
   });
 }
 
-/** A report is one line; anything beyond it is cut off. */
-const REPORT_MAX = 64 * 1024;
+/** A report is one line, after some of damages; anything beyond it is cut off. */
+const REPORT_MAX = 1 << 20;
 
 async function readAll({ stdout }: ChildProcess): Promise<string> {
   let text = '';
@@ -250,10 +251,11 @@ export function parseReport(text: string): UnpackReport | Failed | undefined {
   }
   if (typeof value !== 'object' || value === null || !('ok' in value)) return undefined;
   const fields: Readonly<Record<string, unknown>> = { ...value };
-  const { ok, files, bytes, opaqueRoot, kind, message, errno, path } = fields;
+  const { ok, files, bytes, opaqueRoot, damages, kind, message, errno, path } = fields;
   if (ok === true) {
     if (typeof files !== 'number' || typeof bytes !== 'number') return undefined;
-    return { files, bytes, opaqueRoot: opaqueRoot === true };
+    const found = typeof damages === 'number' && damages > 0 ? { damages } : {};
+    return { files, bytes, opaqueRoot: opaqueRoot === true, ...found };
   }
   if (typeof kind !== 'string' || !isFailure(kind) || typeof message !== 'string') return undefined;
   return {

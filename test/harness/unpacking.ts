@@ -3,6 +3,7 @@ import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writ
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { isUnpackError, type UnpackInput, type UnpackReport, unpackLayer } from '../../src/image/unpack.ts';
+import { verifyLayer } from '../../src/image/verify-layer.ts';
 import { type Digest, parseDigest } from '../../src/oci/digest.ts';
 import { describeTree } from '../fixtures/trees.ts';
 
@@ -59,7 +60,7 @@ export function makeUnpackBench(parent = tmpdir()): UnpackBench {
     writeFileSync(path, blob.subarray(0, have));
     const fd = openSync(path, 'r+');
     try {
-      const report = await unpackLayer({
+      const input = {
         unpacker: UNPACKER,
         layerDir: layer,
         blobFd: fd,
@@ -68,7 +69,11 @@ export function makeUnpackBench(parent = tmpdir()): UnpackBench {
         diffId: digestOf(content),
         ...(have < blob.length ? { body: piecesOf(blob.subarray(have)) } : {}),
         ...changes,
-      });
+      };
+      const report = await unpackLayer(input);
+      // Whatever unpacks must also look undamaged to the verifier.
+      const { count, first } = await verifyLayer(input);
+      if (count > 0) throw new Error(`the verifier disagrees: ${JSON.stringify(first)}`);
       return { layer, report, outcome: 'ok', blob: readFileSync(path) };
     } catch (error) {
       const outcome = isUnpackError(error) ? error.failure : String(error);
