@@ -71,6 +71,10 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
   push: { summary: 'Upload an image to a registry', load: push },
   save: { summary: 'Save one or more images to a tar archive', load: save },
   load: { summary: 'Load images from a tar archive or STDIN', load },
+  copy: {
+    summary: 'Copy an image between registries, layouts, archives and this store',
+    load: async () => (await import('./commands/copy.ts')).copy,
+  },
   images: { summary: 'List images', load: images },
   rmi: { summary: 'Remove one or more images', load: rmi },
   tag: { summary: 'Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE', load: tag },

@@ -11,11 +11,14 @@ const FRAME_MS = 100;
 /** Docker's lines of a push: each change of status into a pipe, lines that change in place on a terminal. */
 export class PushProgress {
   readonly #context: Context;
+  readonly #verb: 'Push' | 'Copy';
   readonly #rows = new Map<string, LayerEvent>();
   #drawn = 0;
   #lastFrame = Number.NEGATIVE_INFINITY;
 
-  constructor(context: Context) {
+  /** @param verb what is said to be done to layers */
+  constructor(context: Context, verb: 'Push' | 'Copy' = 'Push') {
+    this.#verb = verb;
     this.#context = context;
   }
 
@@ -36,7 +39,7 @@ export class PushProgress {
       return;
     }
     if (stdout.isTTY === true) this.#draw(event);
-    else if (event.status !== 'Pushing') stdout.write(`${layerLine(event)}\n`);
+    else if (event.status !== 'Pushing') stdout.write(`${this.#line(event)}\n`);
   }
 
   /** Leaves the last state standing. */
@@ -55,11 +58,18 @@ export class PushProgress {
     this.#render();
   }
 
+  #line(event: LayerEvent): string {
+    const line = layerLine(event);
+    return this.#verb === 'Push'
+      ? line
+      : line.replace(': Pushing', ': Copying').replace(': Pushed', ': Copied');
+  }
+
   #render(): void {
     const { stdout } = this.#context;
     const width = stdout.columns ?? 80;
     const lines = [...this.#rows.values()].map(
-      (event) => `\x1b[2K${[...layerLine(event)].slice(0, width - 1).join('')}\r\n`,
+      (event) => `\x1b[2K${[...this.#line(event)].slice(0, width - 1).join('')}\r\n`,
     );
     stdout.write(`${this.#drawn > 0 ? `\x1b[${this.#drawn}A` : ''}${lines.join('')}`);
     this.#drawn = lines.length;

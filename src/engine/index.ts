@@ -14,6 +14,7 @@ import type { LoadHow, SaveHow } from './archive.ts';
 import type { CheckHow } from './check.ts';
 import { type ContainerRequest, completeOptions } from './container-options.ts';
 import type { Container } from './containers.ts';
+import type { CopiedImage, CopyHow } from './copy.ts';
 import type { Core, EngineOptions } from './core.ts';
 import type { Created, CreateHow } from './create.ts';
 import type { Change } from './diff.ts';
@@ -60,6 +61,7 @@ export type { LoadHow, SaveHow } from './archive.ts';
 export type { CheckHow } from './check.ts';
 export type { ContainerRequest } from './container-options.ts';
 export type { Container, ContainerRecord, StateRecord, Status } from './containers.ts';
+export type { CopiedImage, CopyHow } from './copy.ts';
 export type { EngineOptions } from './core.ts';
 export type { Created, CreateHow, PullPolicy } from './create.ts';
 export type { Change } from './diff.ts';
@@ -157,6 +159,12 @@ export interface Engine {
   pull(image: string, how?: PullHow): Promise<Pulled>;
   /** Sends an image to the registry that its name says. */
   push(image: string, how?: PushHow): Promise<PushedImage[]>;
+  /**
+   * Copies an image from one place to another, byte for byte, unpacking nothing but what comes into the store.
+   * @param source `docker://NAME`, `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`, `docker-archive:FILE[:NAME]`, `store:NAME`
+   * @param destination the same
+   */
+  copy(source: string, destination: string, how?: CopyHow): Promise<CopiedImage>;
   /** All tags that a repository has in its registry. */
   remoteTags(repository: string, how?: RemoteHow): Promise<string[]>;
   /** A manifest or index as the registry has it. */
@@ -226,6 +234,8 @@ export function openEngine(options: EngineOptions = {}): Engine {
     diskUsage: async () => (await import('./disk-usage.ts')).diskUsage(core),
     pull: async (text, how) => (await import('./pull.ts')).pullImage(core, text, how),
     push: async (text, how) => (await import('./push.ts')).pushImage(core, text, how),
+    copy: async (source, destination, how) =>
+      (await import('./copy.ts')).copyImage(core, source, destination, how),
     remoteTags: async (text, how) => (await import('./remote.ts')).remoteTags(core, text, how),
     remoteManifest: async (text, how) => (await import('./remote.ts')).remoteManifest(core, text, how),
     serve: async (how) => (await import('./serve.ts')).serveImages(core, how),

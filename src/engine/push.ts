@@ -37,12 +37,13 @@ export interface PushedImage {
  * @throws TinyrunError `invalid` (reference), `not_found`, `unauthorized`, `unavailable`
  */
 export async function pushImage(core: Core, text: string, how: PushHow = {}): Promise<PushedImage[]> {
-  const [{ openPusher }, { push }, { planPush }, { parsePlatform }] = await Promise.all([
-    import('../registry/push-client.ts'),
-    import('../image/push.ts'),
-    import('../image/push-plan.ts'),
-    import('../registry/platform.ts'),
-  ]);
+  const [{ openPusher }, { push, storedBlobs }, { mountSources, planPush }, { parsePlatform }] =
+    await Promise.all([
+      import('../registry/push-client.ts'),
+      import('../image/push.ts'),
+      import('../image/push-plan.ts'),
+      import('../registry/platform.ts'),
+    ]);
   const store = await core.store();
   const typed = parseReference(text);
   const onEvent = how.onEvent ?? (() => {});
@@ -60,7 +61,8 @@ export async function pushImage(core: Core, text: string, how: PushHow = {}): Pr
       const plan = planPush(store.paths, image, how.allPlatforms ?? false);
       if (plan.platforms !== undefined && plan.platforms.present < plan.platforms.total)
         onEvent({ type: 'partial', ...plan.platforms });
-      await push({ store, pusher, reference, plan, onEvent });
+      const mounts = mountSources(store.paths, reference);
+      await push({ blobs: storedBlobs(store.paths), mounts, pusher, reference, plan, onEvent });
       const { digest, mediaType, bytes } = plan.top;
       await imageEvent(core, 'push', familiarName(reference), familiarRepository(reference));
       pushed.push({ name: canonicalName(reference), digest });

@@ -1,8 +1,30 @@
 import { join } from 'node:path';
+import type { RetryPolicy } from '../registry/retry.ts';
 import type { Core } from './core.ts';
 
 /** Milliseconds; what setTimeout() can hold. */
 const LONGEST_TIMER = 2 ** 31;
+
+/** How patient a command is with a registry. */
+export interface Patience {
+  /** Times that a failed request is tried again, as long as nothing is achieved; default 4. */
+  readonly retries?: number;
+  /** Milliseconds before the first of them; each further wait is twice as long. */
+  readonly retryDelayMs?: number;
+}
+
+/** Milliseconds; a wait does not grow beyond. */
+const LONGEST_WAIT = 10_000;
+
+export function retryOptions({ retries, retryDelayMs }: Patience): { retry?: Partial<RetryPolicy> } {
+  const retry = {
+    ...(retries === undefined ? {} : { attempts: retries + 1 }),
+    ...(retryDelayMs === undefined
+      ? {}
+      : { base: retryDelayMs, longest: Math.max(LONGEST_WAIT, retryDelayMs) }),
+  };
+  return Object.keys(retry).length === 0 ? {} : { retry };
+}
 
 /**
  * How this engine reaches registries.

@@ -22,7 +22,7 @@ export interface LoadedImage {
 export type LoadOptions = Pick<PullOptions, 'platform' | 'onEvent' | 'signal' | 'unpackerPath' | 'unpack'>;
 
 /** An image that an archive has: what its name points to. */
-interface Listed {
+export interface Listed {
   readonly digest: Digest;
   readonly names: readonly string[];
 }
@@ -104,7 +104,7 @@ function nameOf(annotations: Readonly<Record<string, string>>, isDocker: boolean
  * for the same content.
  * @see https://github.com/moby/docker-image-spec/blob/main/spec.md#combined-image-json--filesystem-changeset-format
  */
-function dockerImages(archive: Archive, made: Map<Digest, Uint8Array>): Listed[] | undefined {
+export function dockerImages(archive: Archive, made: Map<Digest, Uint8Array>): Listed[] | undefined {
   const file = archive.find('manifest.json');
   if (file === undefined) return undefined;
   let list: unknown;
@@ -155,7 +155,7 @@ function memberOf(archive: Archive, name: string): NonNullable<ReturnType<Archiv
 }
 
 /** The platforms of an index that the archive has whole; one undefined, for what is no index. */
-function platformsOf(
+export function platformsOf(
   archive: Archive,
   digest: Digest,
   wanted: Platform | undefined,

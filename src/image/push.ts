@@ -1,11 +1,12 @@
 import { createReadStream } from 'node:fs';
+import type { Paths } from '../disk/paths.ts';
 import { type Digest, shortId } from '../oci/digest.ts';
 import type { Descriptor } from '../oci/image-spec.ts';
 import type { Pusher } from '../registry/push-client.ts';
 import type { Reference } from '../registry/reference.ts';
-import { mountSources, type PushPlan } from './push-plan.ts';
+import type { UploadSource } from '../registry/upload.ts';
+import type { PushPlan } from './push-plan.ts';
 import { Slots } from './slots.ts';
-import type { Store } from './store.ts';
 
 /** As Docker names them. */
 export type PushStatus =
@@ -34,7 +35,10 @@ export type PushEvent =
   | { readonly type: 'end'; readonly reference: Reference; readonly digest: Digest; readonly size: number };
 
 export interface PushWork {
-  readonly store: Store;
+  /** Where the bytes of a blob are. */
+  readonly blobs: (blob: Descriptor) => UploadSource;
+  /** Repositories of the same registry that have a blob. */
+  readonly mounts: ReadonlyMap<Digest, readonly string[]>;
   readonly pusher: Pusher;
   readonly reference: Reference;
   readonly plan: PushPlan;
@@ -60,7 +64,6 @@ export async function push(work: PushWork): Promise<void> {
   for (const layer of layers) onEvent({ type: 'layer', id: shortId(layer.digest), status: 'Preparing' });
   for (const layer of layers.slice(jobs))
     onEvent({ type: 'layer', id: shortId(layer.digest), status: 'Waiting' });
-  const sources = mountSources(work.store.paths, reference);
   const slots = new Slots(jobs);
   let failure: { readonly error: unknown } | undefined;
   const send = async (blob: Descriptor, isShown: boolean): Promise<void> => {
@@ -68,7 +71,7 @@ export async function push(work: PushWork): Promise<void> {
     try {
       // What was not begun when another blob failed is left.
       if (failure === undefined)
-        await pushBlob(work, blob, { sources: sources.get(blob.digest) ?? [], isShown });
+        await pushBlob(work, blob, { sources: work.mounts.get(blob.digest) ?? [], isShown });
     } catch (error) {
       failure ??= { error };
     } finally {
@@ -85,8 +88,15 @@ export async function push(work: PushWork): Promise<void> {
   onEvent({ type: 'end', reference, digest: top.digest, size: top.bytes.byteLength });
 }
 
+/** The blobs of a store. */
+export function storedBlobs(paths: Paths): PushWork['blobs'] {
+  return ({ digest }) =>
+    (first, last) =>
+      createReadStream(paths.blob(digest), { start: first, end: last, highWaterMark: READ_SIZE });
+}
+
 async function pushBlob(
-  { store, pusher, onEvent }: PushWork,
+  { blobs, pusher, onEvent }: PushWork,
   blob: Descriptor,
   how: { readonly sources: readonly string[]; readonly isShown: boolean },
 ): Promise<void> {
@@ -98,10 +108,7 @@ async function pushBlob(
   for (const from of how.sources.slice(0, MOST_MOUNTS)) {
     if (await pusher.mount(digest, from)) return tell('Mounted from', { from });
   }
-  const path = store.paths.blob(digest);
-  const read = (first: number, last: number): AsyncIterable<Buffer> =>
-    createReadStream(path, { start: first, end: last, highWaterMark: READ_SIZE });
   tell('Pushing', { current: 0, total: size });
-  await pusher.upload(blob, read, (current) => tell('Pushing', { current, total: size }));
+  await pusher.upload(blob, blobs(blob), (current) => tell('Pushing', { current, total: size }));
   tell('Pushed');
 }

@@ -33,7 +33,7 @@ export async function startRegistry(): Promise<RealRegistry> {
   }
   return {
     address,
-    push: (layout, repository, tag) => push(`http://${address}/v2/${repository}`, layout, tag),
+    push: (layout, repository, tag) => pushLayout(`http://${address}/v2/${repository}`, layout, tag),
     async stop() {
       const ended = new Promise((resolve) => server.once('close', resolve));
       server.kill('SIGKILL');
@@ -76,7 +76,7 @@ interface Node {
   readonly layers?: readonly Node[];
 }
 
-async function push(repository: string, layout: string, tag: string): Promise<void> {
+export async function pushLayout(repository: string, layout: string, tag: string): Promise<void> {
   const blob = (digest: string): Buffer =>
     readFileSync(join(layout, 'blobs', 'sha256', digest.replace('sha256:', '')));
   const index = JSON.parse(readFileSync(join(layout, 'index.json'), 'utf8')) as {

@@ -2,18 +2,20 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type BuiltImage, busyboxImage, writeLayout } from './images.ts';
-import { type RealRegistry, startRegistry } from './registry.ts';
+import { startOwnRegistry } from './own-registry.ts';
+import type { RealRegistry } from './registry.ts';
 import { makeSandbox, type Sandbox } from './sandbox.ts';
 
-/** A sandbox whose docker.io is a real registry on loopback, with `busybox` pulled. */
+/** A sandbox whose docker.io is a registry on loopback, with `busybox` pulled. */
 export interface Seeded extends Sandbox {
   readonly registry: RealRegistry;
   /** Puts an image into the registry, `library/NAME:TAG`. */
   publish(image: BuiltImage, name: string, tag?: string): Promise<void>;
 }
 
-export async function seededSandbox(): Promise<Seeded> {
-  const registry = await startRegistry();
+/** @param start default: tinyrun's own registry server */
+export async function seededSandbox(start: () => Promise<RealRegistry> = startOwnRegistry): Promise<Seeded> {
+  const registry = await start();
   try {
     const sandbox = makeSandbox(registry.address);
     const seeded: Seeded = {

@@ -25,7 +25,7 @@ let other: RealRegistry;
 let guarded: AuthProxy;
 let base: BuiltLayer;
 beforeAll(async () => {
-  box = await seededSandbox();
+  box = await seededSandbox(startRegistry);
   other = await startRegistry();
   guarded = await startAuthProxy(other.address, { username: 'me', password: 'secret', scheme: 'bearer' });
   base = await layerOf(busyboxEntries());

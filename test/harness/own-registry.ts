@@ -1,0 +1,36 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pathsOf } from '../../src/disk/paths.ts';
+import { writableShelf } from '../../src/image/shelf.ts';
+import { hostPlatform } from '../../src/registry/platform.ts';
+import { serveShelf } from '../../src/registry/server/server.ts';
+import { pushLayout, type RealRegistry } from './registry.ts';
+
+/** tinyrun's own registry server on loopback, over a layout in a temporary directory. */
+export interface OwnRegistry extends RealRegistry {
+  /** The layout. */
+  readonly directory: string;
+}
+
+export async function startOwnRegistry(): Promise<OwnRegistry> {
+  const directory = mkdtempSync(join(tmpdir(), 'tinyrun-own-registry-'));
+  const shelf = writableShelf({
+    paths: pathsOf({ root: directory, runRoot: directory }),
+    host: hostPlatform(process.arch),
+    pushedOnly: false,
+    inUse: () => [],
+    onRemoved: () => {},
+  });
+  const server = await serveShelf({ shelf });
+  return {
+    address: server.address,
+    directory,
+    push: (layout, repository, tag) => pushLayout(`${server.url}/v2/${repository}`, layout, tag),
+    async stop() {
+      await server.close();
+      await shelf.writer?.close();
+      rmSync(directory, { recursive: true, force: true });
+    },
+  };
+}
