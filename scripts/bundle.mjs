@@ -3,7 +3,7 @@
  * imported behind an `await import()` of it is in dist/cold, a file for every such module and one for what several of them share.
  * Bytecode is loaded for a whole file, used or not, which takes 5 ms for all of the program and 2 ms for the part of `run`.
  */
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { build } from 'esbuild';
 
@@ -16,6 +16,8 @@ const HOT = [
   'src/engine/create.ts',
   'src/engine/start.ts',
   'src/engine/recover.ts',
+  'src/engine/remove.ts',
+  'src/image/lease.ts',
   'src/image/store.ts',
   'src/native/launch.ts',
   'src/native/syscalls.ts',
@@ -186,13 +188,38 @@ async function buildHot({ top, common, packages, hot, exported }) {
     ...common,
     ...WRAPPER,
     stdin: { contents, resolveDir: top, sourcefile: 'hot.ts', loader: 'ts' },
-    plugins: [packagesBeside(packages), toCold],
+    plugins: [packagesBeside(packages), atOnce(top, hot), toCold],
     outfile: join(top, 'dist', 'tinyrun.cjs'),
     format: 'cjs',
     // As require(): Node's own import() loads the loader of ES modules, 2 ms, and does not work in a cached script (bin/load.cjs).
     supported: { 'dynamic-import': false },
     minify: true,
   });
+}
+
+/**
+ * A dynamic import of a file that is loaded anyway becomes a static one: esbuild then needs no function around each of the modules that
+ * it reaches, nor a check at every use that it has run.
+ */
+function atOnce(top, hot) {
+  return {
+    name: 'at-once',
+    setup({ onLoad }) {
+      onLoad({ filter: /\/src\/.*\.ts$/ }, ({ path: file }) => {
+        const imports = [];
+        const text = readFileSync(file, 'utf8').replace(
+          /(?<!typeof )\bimport\('(\.[^']*)'\)/g,
+          (whole, path) => {
+            if (!hot.has(relative(top, join(dirname(file), path)))) return whole;
+            const name = `atOnce${imports.length}`;
+            imports.push(`import * as ${name} from '${path}';`);
+            return `Promise.resolve(${name})`;
+          },
+        );
+        return { contents: `${imports.join('')}${text}`, loader: 'ts', resolveDir: dirname(file) };
+      });
+    },
+  };
 }
 
 /** Sends imports of our own files elsewhere. @param nameOf undefined: as usual */

@@ -1,5 +1,4 @@
 import { closeSync, constants, openSync } from 'node:fs';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { makePrivateDirectory } from '../disk/atomic.ts';
 import type { Paths } from '../disk/paths.ts';
 import { flock } from '../native/syscalls.ts';
@@ -11,7 +10,9 @@ const PATIENCE = 5;
 export async function holdLease(paths: Paths): Promise<{ release(): void }> {
   const fd = openLease(paths);
   try {
-    while (!flock(fd, 'shared', false)) await sleep(PATIENCE);
+    while (!flock(fd, 'shared', false)) {
+      await new Promise((resolve) => setTimeout(resolve, PATIENCE));
+    }
   } catch (error) {
     closeSync(fd);
     throw error;

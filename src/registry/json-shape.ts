@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer';
 import { TinyrunError } from '../errors.ts';
 import { printable } from './printable.ts';
 
@@ -93,13 +94,20 @@ export function parseJsonObject(bytes: Uint8Array, document: string, longest: nu
   }
   let value: unknown;
   try {
-    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+    value = JSON.parse(decode(bytes));
   } catch {
     // The parser's own message quotes the input, which is of no use and may be hostile.
     throw new TinyrunError('invalid', `Cannot read ${document}: it is not valid JSON`);
   }
   if (isObject(value)) return value;
   throw new TinyrunError('invalid', `Cannot read ${document}: it is not a JSON object`);
+}
+
+/** As `new TextDecoder('utf-8', { fatal: true })`, which takes a start 0.3 ms to make. */
+function decode(bytes: Uint8Array): string {
+  if (!isUtf8(bytes)) throw new Error('not UTF-8');
+  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString();
+  return text.startsWith('\ufeff') ? text.slice(1) : text;
 }
 
 /** Only the object's own property: `constructor` is not a field of every document. Null counts as absent. */
