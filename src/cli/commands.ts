@@ -34,6 +34,7 @@ const attach = async (): Promise<Command> => (await import('./commands/attach.ts
 const inspect = async (): Promise<Command> => (await import('./commands/inspect.ts')).inspect;
 const images = async (): Promise<Command> => (await import('./commands/images.ts')).images;
 const rmi = async (): Promise<Command> => (await import('./commands/rmi.ts')).rmi;
+const build = async (): Promise<Command> => (await import('./commands/build.ts')).build;
 const pull = async (): Promise<Command> => (await import('./commands/pull.ts')).pull;
 const tag = async (): Promise<Command> => (await import('./commands/tag.ts')).tag;
 const history = async (): Promise<Command> => (await import('./commands/history.ts')).history;
@@ -67,6 +68,7 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
   wait: { summary: 'Block until containers stop, then print their exit codes', load: wait },
   rm: { summary: 'Remove one or more containers', load: rm },
   inspect: { summary: 'Return low-level information on containers and images', load: inspect },
+  build: { summary: 'Build an image from a Dockerfile', load: build },
   pull: { summary: 'Download an image from a registry', load: pull },
   push: { summary: 'Upload an image to a registry', load: push },
   save: { summary: 'Save one or more images to a tar archive', load: save },
@@ -144,6 +146,8 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
   },
   'image ls': { summary: 'List images', load: images },
   'image list': { load: images },
+  'image build': { summary: 'Build an image from a Dockerfile', load: build },
+  'builder build': { summary: 'Build an image from a Dockerfile', load: build },
   'image pull': { summary: 'Download an image from a registry', load: pull },
   'image push': { summary: 'Upload an image to a registry', load: push },
   'image save': { summary: 'Save one or more images to a tar archive', load: save },
@@ -171,7 +175,7 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
 };
 
 /** First words that are no commands themselves. */
-export const GROUPS: readonly string[] = ['container', 'image', 'manifest', 'registry', 'system'];
+export const GROUPS: readonly string[] = ['builder', 'container', 'image', 'manifest', 'registry', 'system'];
 
 /** @param name a key of COMMANDS @throws Error for any other */
 export async function loadCommand(name: string): Promise<Command> {

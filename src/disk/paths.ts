@@ -67,6 +67,19 @@ export interface Paths extends Roots {
   /** What is to be deleted when there is time for it. */
   readonly trash: string;
 
+  /** What builds remember: `build-cache/{steps/<key>.json,locks/<key>,mounts/<hash>}`. */
+  readonly buildCache: string;
+  readonly buildSteps: string;
+  buildStep(key: string): string;
+  /** Held by whoever carries out the step of this key. */
+  buildLock(key: string): string;
+  /** The directories of `RUN --mount=type=cache`. */
+  readonly buildMounts: string;
+  buildMount(hash: string): string;
+  /** Secrets and sockets of a RUN, in memory. */
+  readonly buildSecrets: string;
+  buildSecret(id: string): string;
+
   readonly networks: string;
   network(name: string): string;
   /** What happened, a line of JSON each: what `events` shows. Older ones in {@link oldEvents}, 1 the youngest. */
@@ -119,6 +132,7 @@ export function pathsOf(roots: Roots): Paths {
   const names = join(top, 'names');
   const networks = join(top, 'networks');
   const cache = join(top, 'cache');
+  const buildCache = join(top, 'build-cache');
   const container = (id: string): string => join(containers, id);
   const execs = join(runTop, 'exec');
   const exec = (id: string): string => join(execs, id);
@@ -157,6 +171,14 @@ export function pathsOf(roots: Roots): Paths {
     names,
     name: (name) => join(names, name),
     trash: join(top, 'trash'),
+    buildCache,
+    buildSteps: join(buildCache, 'steps'),
+    buildStep: (key) => join(buildCache, 'steps', `${key}.json`),
+    buildLock: (key) => join(buildCache, 'locks', key),
+    buildMounts: join(buildCache, 'mounts'),
+    buildMount: (hash) => join(buildCache, 'mounts', hash),
+    buildSecrets: join(runTop, 'secrets'),
+    buildSecret: (id) => join(runTop, 'secrets', id),
     networks,
     network: (name) => join(networks, `${name}.json`),
     events: join(top, 'events', 'current'),
@@ -179,6 +201,26 @@ export function pathsOf(roots: Roots): Paths {
     execLock: (id) => join(exec(id), 'lock'),
     execState: (id) => join(exec(id), 'state.json'),
     leases: (network) => join(runTop, 'leases', network),
+  };
+}
+
+/**
+ * The paths for a RUN of a build: it is no container that anybody may see, so its files are not among theirs.
+ * @param upper the directory of its layer
+ * @param scratch a directory on the same file system for all the rest
+ */
+export function buildRunPaths(paths: Paths, upper: string, scratch: string): Paths {
+  return {
+    ...paths,
+    container: () => scratch,
+    containerRecord: () => join(scratch, 'container.json'),
+    config: () => join(scratch, 'config.json'),
+    state: () => join(scratch, 'state.json'),
+    upper: () => upper,
+    work: () => join(scratch, 'work'),
+    rootfs: () => join(scratch, 'rootfs'),
+    etcFile: (_, file) => join(scratch, file),
+    log: () => join(scratch, 'log'),
   };
 }
 

@@ -11,6 +11,7 @@ import type { Session } from '../native/launch.ts';
 import { useNativeDirectory } from '../native/library.ts';
 import type { LayoutServer, ServeOptions } from '../registry/server/server.ts';
 import type { LoadHow, SaveHow } from './archive.ts';
+import type { BuildRequest, BuiltImage } from './build.ts';
 import type { CheckHow } from './check.ts';
 import { type ContainerRequest, completeOptions } from './container-options.ts';
 import type { Container } from './containers.ts';
@@ -58,6 +59,7 @@ export type { Digest } from '../oci/digest.ts';
 export type { Platform } from '../oci/image-spec.ts';
 export type { LayoutServer, ServeOptions } from '../registry/server/server.ts';
 export type { LoadHow, SaveHow } from './archive.ts';
+export type { BuildRequest, BuiltImage } from './build.ts';
 export type { CheckHow } from './check.ts';
 export type { ContainerRequest } from './container-options.ts';
 export type { Container, ContainerRecord, StateRecord, Status } from './containers.ts';
@@ -157,6 +159,8 @@ export interface Engine {
   /** Frees what nothing needs, and the images that a policy gives up. */
   collectGarbage(how?: GcHow): Promise<Collected>;
   pull(image: string, how?: PullHow): Promise<Pulled>;
+  /** The image of a Dockerfile. */
+  build(request: BuildRequest): Promise<BuiltImage>;
   /** Sends an image to the registry that its name says. */
   push(image: string, how?: PushHow): Promise<PushedImage[]>;
   /**
@@ -233,6 +237,7 @@ export function openEngine(options: EngineOptions = {}): Engine {
     collectGarbage: async (how) => (await import('./gc.ts')).collectGarbage(core, how),
     diskUsage: async () => (await import('./disk-usage.ts')).diskUsage(core),
     pull: async (text, how) => (await import('./pull.ts')).pullImage(core, text, how),
+    build: async (request) => (await import('./build.ts')).buildImage(core, request),
     push: async (text, how) => (await import('./push.ts')).pushImage(core, text, how),
     copy: async (source, destination, how) =>
       (await import('./copy.ts')).copyImage(core, source, destination, how),

@@ -58,7 +58,7 @@ export async function planLaunch(core: Core, record: ContainerRecord, from: Plan
       `Cannot start container "${record.name}": its image ${record.image.id} is gone`,
     );
   }
-  const lower = store.lowerDirs(image);
+  const lower = from.how.step?.lower ?? store.lowerDirs(image);
   const rootDirectories = [paths.upper(id), ...lower];
   const account = await accountIn(
     { directories: isEmptyUpper(record, from.how) ? lower : rootDirectories },
@@ -101,11 +101,17 @@ export async function planLaunch(core: Core, record: ContainerRecord, from: Plan
     id,
     paths: { statePath: paths.state(id), logPath: paths.log(id), attachSocket: paths.attachSocket(id) },
     ...(options.logDriver === 'none' ? {} : { log: logLimits(options.logOptions) }),
-    overlay: { lower, upper: paths.upper(id), work: paths.work(id), options: overlayOptions(options) },
+    overlay: {
+      lower,
+      upper: paths.upper(id),
+      work: paths.work(id),
+      options: overlayOptions(options, from.how),
+    },
     cgroup: planCgroup(host, cgroupsPath, spec.linux.resources ?? {}),
     network: from.network,
     ...(filter === undefined ? {} : { seccompProgram: filter.program }),
-    supervision: supervisionOf(core, record),
+    supervision: from.how.step === undefined ? supervisionOf(core, record) : {},
+    ...(from.how.step === undefined ? {} : { extraMounts: from.how.step.mounts, withClient: true }),
     openStdin: options.openStdin,
     stdinOnce: options.openStdin && options.attach.includes('stdin'),
     init: options.init,
@@ -129,8 +135,8 @@ function isEmptyUpper(_record: ContainerRecord, how: StartHow): boolean {
 }
 
 /** What is removed with the container need not reach the disk before that: its unmount would wait for all of the disk. */
-function overlayOptions({ remove }: CreateOptions): string[] {
-  return remove ? ['volatile'] : [];
+function overlayOptions({ remove }: CreateOptions, { step }: StartHow): string[] {
+  return remove || step !== undefined ? ['volatile'] : [];
 }
 
 function consoleSizeOf({ size }: StartHow): { consoleSize?: { height: number; width: number } } {

@@ -4,6 +4,7 @@ import { describe, errorCode, TinyrunError } from '../errors.ts';
 import type { StoredImage } from '../image/stored-image.ts';
 import type { Session } from '../native/launch.ts';
 import { LaunchError, launch } from '../native/launch.ts';
+import type { Op } from '../native/plan.ts';
 import type { NetworkPlan } from '../network/networks.ts';
 import { StartError } from '../runtime/start-error.ts';
 import { NEVER } from './clock.ts';
@@ -30,6 +31,16 @@ export interface StartHow {
   readonly meanwhile?: () => Promise<void>;
   /** The image, where the caller has just looked it up. */
   readonly image?: StoredImage;
+  /** It is a RUN of a build, and nobody's container. */
+  readonly step?: BuildStepLaunch;
+}
+
+/** What the launch of a RUN has of its own. */
+export interface BuildStepLaunch {
+  /** The layers below its own, top first. */
+  readonly lower: readonly string[];
+  /** Mounts in its root, after all others. */
+  readonly mounts: readonly Op[];
 }
 
 export interface Started {
@@ -62,6 +73,15 @@ export async function startContainer(core: Core, text: string, how: StartHow): P
   const { recoverContainer } = await import('./recover.ts');
   await recoverContainer(core, container.id);
   return startRecord(core, container.record, how);
+}
+
+/** A RUN of a build: the same start, of which nobody keeps a record. */
+export async function startBuildStep(core: Core, record: ContainerRecord, how: StartHow): Promise<Started> {
+  for (let attempt = 1; ; attempt += 1) {
+    const next = await tryStart(core, record, how, attempt < ATTEMPTS);
+    if (typeof next === 'object') return next;
+    if (next === 'repair') await (await core.networks()).repair();
+  }
 }
 
 /** As {@link startContainer}, for a record that was just made. */
@@ -100,7 +120,7 @@ async function tryStart(
     core.showPlan((await import('../native/explain.ts')).explainPlan(launchable.plan));
   }
   core.phase('plan');
-  if (how.stdio === 'attach') await containerEvent(core, record, 'attach');
+  if (how.stdio === 'attach' && how.step === undefined) await containerEvent(core, record, 'attach');
   try {
     let describing: Promise<void> | undefined;
     const session = await launch({

@@ -63,6 +63,11 @@ export function packProgram(): string {
   return join(nativeDirectory(), 'tinyrun-pack');
 }
 
+/** The program that makes the files of COPY and ADD. */
+export function copyProgram(): string {
+  return join(nativeDirectory(), 'tinyrun-copy');
+}
+
 /** libtinyrun.so, loaded once. */
 export function hostLibrary(): LibraryHandle {
   ours ??= openLibrary(join(nativeDirectory(), 'libtinyrun.so'));

@@ -64,6 +64,8 @@ export interface ProcessDefaults {
   readonly Shell?: readonly string[];
   readonly Healthcheck?: Healthcheck;
   readonly ArgsEscaped?: boolean;
+  /** Instructions that a build from the image begins with. */
+  readonly OnBuild?: readonly string[];
 }
 
 /** Durations are nanoseconds, as in Docker's image config. */

@@ -70,6 +70,7 @@ function processDefaults(value: unknown, document: Shape): ProcessDefaults {
     Shell: shape.texts(raw, 'Shell'),
     Healthcheck: healthcheck(raw, shape),
     ArgsEscaped: shape.flag(raw, 'ArgsEscaped'),
+    OnBuild: shape.texts(raw, 'OnBuild'),
   });
 }
 

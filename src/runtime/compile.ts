@@ -46,6 +46,10 @@ export interface CompileInput {
   readonly stdinOnce: boolean;
   /** Put a reaping init in front of the program (`--init`). */
   readonly init: boolean;
+  /** In the root, after the spec's mounts: what no spec can say (files of layers, for a RUN of a build). */
+  readonly extraMounts?: readonly Op[];
+  /** The program is killed when who started it goes away. */
+  readonly withClient?: boolean;
   readonly extraPrepare: readonly Op[];
   readonly extraRelease: readonly Op[];
   readonly extraCleanup: readonly Op[];
@@ -81,6 +85,7 @@ function monitorOptions(spec: Spec, input: CompileInput): MonitorOptions {
     tty: spec.process.terminal === true,
     openStdin: input.openStdin,
     stdinOnce: input.stdinOnce,
+    ...(input.withClient === true ? { withClient: true } : {}),
     ...input.supervision,
     ...(cgroup.oomPath === undefined ? {} : { oomPath: cgroup.oomPath }),
     ...(cgroup.killPath === undefined ? {} : { killPath: cgroup.killPath }),
@@ -116,6 +121,7 @@ function childOps(spec: Spec, input: CompileInput): Op[] {
     ...scoreOps(spec),
     ...rootOps(spec, input.overlay),
     ...mounts,
+    ...(input.extraMounts ?? []),
     ...deviceOps(spec),
     // As late as the old root allows: the monitor wires the network up while the child mounts.
     ...(input.network.connect.length === 0
