@@ -45,6 +45,7 @@ apt_packages() {
   check procps ps
   check iptables /usr/sbin/iptables
   check bsdutils script
+  check tmux tmux
   check zstd zstd
   check xz-utils xz
 }

@@ -1,10 +1,18 @@
 import { closeSync, existsSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import type { Created, CreateOptions, PullPolicy } from '../engine/index.ts';
+import type { Created, CreateHow, CreateOptions, Engine, PullPolicy } from '../engine/index.ts';
 import { TinyrunError } from '../errors.ts';
 import type { Context } from './context.ts';
 import { createOptionsOf } from './create-options.ts';
 import { FlagError, type Parsed } from './parse.ts';
+
+/** What `run` and `create` are asked for. */
+export interface Request {
+  readonly options: CreateOptions;
+  /** A container that has the name already goes first. */
+  readonly replace: boolean;
+  readonly cidFile?: string;
+}
 
 /**
  * The flags of `run` and `create`, checked against the command's own stdio.
@@ -14,7 +22,7 @@ export function createFromFlags(
   parsed: Parsed,
   context: Context,
   mode: 'attached' | 'detached' | 'created',
-): { options: CreateOptions; cidFile?: string } {
+): Request {
   const given = createOptionsOf(parsed, context);
   if (mode === 'detached' && given.attach.length > 0) {
     throw new FlagError('conflicting options: cannot specify both --attach and --detach');
@@ -29,7 +37,11 @@ export function createFromFlags(
     throw new TinyrunError('invalid', 'the input device is not a TTY');
   }
   const file = parsed.string('cidfile');
-  if (file === undefined || file === '') return { options };
+  const replace = parsed.bool('replace');
+  if (replace && options.name === undefined) {
+    throw new FlagError('conflicting options: --replace needs --name');
+  }
+  if (file === undefined || file === '') return { options, replace };
   const cidFile = resolve(context.cwd, file);
   if (existsSync(cidFile)) {
     throw new TinyrunError(
@@ -39,7 +51,7 @@ export function createFromFlags(
   }
   // Now, not when there is a container: a directory that cannot be written to must not cost one.
   closeSync(openSync(cidFile, 'wx', 0o644));
-  return { options, cidFile };
+  return { options, replace, cidFile };
 }
 
 /** Which streams are joined where `-a` does not say: output always, input with `-i`. */
@@ -50,9 +62,14 @@ function streamsOf(options: CreateOptions): CreateOptions['attach'] {
 
 /** Creates the container, with its id in the `--cidfile`; where that fails there is no such file. */
 export async function createWithCidFile(
-  file: string | undefined,
-  create: () => Promise<Created>,
+  { options, replace, cidFile: file }: Request,
+  engine: Engine,
+  how: CreateHow,
 ): Promise<Created> {
+  const create = async (): Promise<Created> => {
+    if (replace) await removeNamed(engine, options.name ?? '');
+    return engine.create(options, how);
+  };
   if (file === undefined) return create();
   try {
     const created = await create();
@@ -61,6 +78,17 @@ export async function createWithCidFile(
   } catch (error) {
     rmSync(file, { force: true });
     throw error;
+  }
+}
+
+async function removeNamed(engine: Engine, name: string): Promise<void> {
+  try {
+    const container = await engine.find(name);
+    // An id that begins with the name is another one.
+    if (container.name !== name) return;
+    await (await engine.remove(container.id, { force: true })).finish();
+  } catch (error) {
+    if (!(error instanceof TinyrunError) || error.kind !== 'not_found') throw error;
   }
 }
 

@@ -107,7 +107,7 @@ function namespacesOf(
   };
 }
 
-/** `--env-file` and `-e`, in this order. */
+/** `--env-host`, `--env-file` and `-e`, in this order: what comes later holds. */
 export function environmentOf(parsed: Parsed, world: FlagWorld): string[] {
   const fromFiles = parsed.each('env-file', (path) => {
     const text = readText(resolve(world.cwd, path));
@@ -121,7 +121,10 @@ export function environmentOf(parsed: Parsed, world: FlagWorld): string[] {
     }
   });
   const given = parsed.each('env', (text) => parseEnv(text, world.env));
-  return [...fromFiles.flat(), ...given.filter((text) => text !== undefined)];
+  const fromHost = parsed.bool('env-host')
+    ? Object.entries(world.env).flatMap(([key, value]) => (value === undefined ? [] : `${key}=${value}`))
+    : [];
+  return [...fromHost, ...fromFiles.flat(), ...given.filter((text) => text !== undefined)];
 }
 
 function labelsOf(parsed: Parsed, world: FlagWorld): Record<string, string> {

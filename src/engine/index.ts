@@ -125,6 +125,8 @@ export interface Engine {
   changes(container: string): Promise<readonly Change[]>;
   /** Changes limits: now where it runs, and for all its starts. */
   update(container: string, limits: Limits): Promise<Updated>;
+  /** Variables for all its starts; one that runs cannot be given any. @param env `KEY=value` */
+  updateEnvironment(container: string, env: readonly string[]): Promise<void>;
   /** Once a second what containers use. */
   stats(how?: StatsHow): AsyncGenerator<readonly Stats[]>;
   /** Removes the containers that do not run. */
@@ -217,6 +219,8 @@ export function openEngine(options: EngineOptions = {}): Engine {
     ports: async (text) => (await import('./list.ts')).publishedPorts(core, text),
     changes: async (text) => (await import('./diff.ts')).containerChanges(core, text),
     update: async (text, limits) => (await import('./update.ts')).updateContainer(core, text, limits),
+    updateEnvironment: async (text, env) =>
+      (await import('./update-environment.ts')).updateEnvironment(core, text, env),
     stats: (how) => statsOf(core, how),
     pruneContainers: async (matches = () => true) =>
       (await import('./prune.ts')).pruneContainers(core, matches),

@@ -11,6 +11,7 @@ const CHECKS = {
   'docker-registry': () => onPath('docker-registry'),
   'busybox-static': () => readable('/bin/busybox'),
   script: () => onPath('script'),
+  tmux: () => onPath('tmux'),
   overlay: () => readFileSync('/proc/filesystems', 'utf8').includes('overlay'),
 } as const;
 

@@ -246,3 +246,37 @@ describe('diff', () => {
     expect(await box.ok(['diff', live])).toContain('A /tmp/live');
   });
 });
+
+describe('flags of run that are Podman’s', () => {
+  it('--replace removes who has the name', async () => {
+    const first = await detached('--name', 'only', 'busybox', 'sleep', '100');
+    const second = await detached('--replace', '--name', 'only', 'busybox', 'sleep', '100');
+    expect(await box.ok(['ps', '-aq', '--no-trunc'])).toBe(second);
+    expect(second).not.toBe(first);
+    const nameless = await box.run(['run', '--replace', 'busybox', 'true']);
+    expect(nameless.code).toBe(125);
+    expect(nameless.stderr).toContain('--replace needs --name');
+  });
+
+  it('--env-host hands on the environment, and -e overrides it', async () => {
+    const env = { ONE: 'host', TWO: 'host' };
+    const args = ['run', '--rm', '--network', 'none', '--env-host', '-e', 'TWO=given', 'busybox', 'env'];
+    const text = await box.ok(args, { env });
+    expect(text.split('\n')).toEqual(expect.arrayContaining(['ONE=host', 'TWO=given']));
+  });
+});
+
+describe('update --env', () => {
+  it('holds from the next start, and says why it cannot hold before', async () => {
+    const script = 'echo "got $X"; sleep 100';
+    await detached('--name', 'vars', '-e', 'X=1', 'busybox', 'sh', '-c', script);
+    const refused = await box.run(['update', '--env', 'X=2', 'vars']);
+    expect(refused.code).toBe(1);
+    expect(refused.stderr).toMatch(/no kernel call reaches the environment.*\n.*exec -e KEY=value vars/);
+    await box.ok(['stop', '-t', '0', 'vars']);
+    await box.ok(['update', '--env', 'X=2', 'vars']);
+    await box.ok(['start', 'vars']);
+    await box.ok(['stop', '-t', '0', 'vars']);
+    expect(await box.ok(['logs', 'vars'])).toBe('got 1\ngot 2');
+  });
+});

@@ -13,10 +13,10 @@ export const create: Command = {
   errorExit: 125,
   async run({ context, parsed, engine }) {
     const policy = parsed.one('pull', parsePullPolicy) ?? 'missing';
-    const { options, cidFile } = createFromFlags(parsed, context, 'created');
+    const request = createFromFlags(parsed, context, 'created');
     const opened = await engine();
     const how = pullReporter(context, { policy, quiet: parsed.bool('quiet') });
-    const { record } = await createWithCidFile(cidFile, () => opened.create(options, how));
+    const { record } = await createWithCidFile(request, opened, how);
     context.stdout.write(`${record.id}\n`);
     return 0;
   },

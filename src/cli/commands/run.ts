@@ -22,10 +22,11 @@ export const run: Command = {
     const detach = parsed.bool('detach');
     const keys = parsed.one('detach-keys', parseDetachKeys) ?? parseDetachKeys(DEFAULT_DETACH_KEYS);
     const policy = parsed.one('pull', parsePullPolicy) ?? 'missing';
-    const { options, cidFile } = createFromFlags(parsed, context, detach ? 'detached' : 'attached');
+    const request = createFromFlags(parsed, context, detach ? 'detached' : 'attached');
+    const { options } = request;
     const engine = await open();
     const how = pullReporter(context, { policy, quiet: parsed.bool('quiet') });
-    const created = await createWithCidFile(cidFile, () => engine.create(options, how));
+    const created = await createWithCidFile(request, engine, how);
     const { rows, columns } = options.tty ? context.stdout : {};
     let recovering: Promise<void> | undefined;
     const { session, record } = await engine.startCreated(created, {

@@ -1,5 +1,6 @@
 import type { Command } from '../command.ts';
 import { CREATE_FLAGS } from '../create-flags.ts';
+import { environmentOf } from '../create-options.ts';
 import { forEach } from '../for-each.ts';
 import { limitsOf } from '../limit-flags.ts';
 import { FlagError } from '../parse.ts';
@@ -20,6 +21,7 @@ const LIVE: readonly string[] = [
   'memory-high',
   'memory-reservation',
   'memory-swap',
+  'oom-group',
   'pids-limit',
 ];
 
@@ -29,11 +31,17 @@ export const update: Command = {
   usage: '[OPTIONS] CONTAINER [CONTAINER...]',
   options: [
     ...CREATE_FLAGS.filter(({ long }) => LIVE.includes(long)),
+    {
+      long: 'env',
+      short: 'e',
+      type: 'list',
+      help: 'Set environment variables of a container that does not run',
+    },
     { long: 'restart', type: 'string', help: 'Restart policy to apply when a container exits' },
   ],
   operands: { min: 1 },
   async run({ context, parsed, engine: open }) {
-    if (![...LIVE, 'restart'].some((long) => parsed.has(long))) {
+    if (![...LIVE, 'env', 'restart'].some((long) => parsed.has(long))) {
       throw new FlagError('you must provide one or more flags when using this command');
     }
     const policy = parsed.string('restart') ?? 'no';
@@ -41,8 +49,10 @@ export const update: Command = {
       throw new FlagError(`restart policy "${policy}" is not supported yet, expected no`);
     }
     const limits = limitsOf(parsed);
+    const env = environmentOf(parsed, context);
     const engine = await open();
     return forEach(context, parsed.operands, async (name) => {
+      if (env.length > 0) await engine.updateEnvironment(name, env);
       const { warnings } = await engine.update(name, limits);
       for (const warning of warnings) context.stderr.write(`WARNING: ${warning}\n`);
       context.stdout.write(`${name}\n`);
