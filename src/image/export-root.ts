@@ -1,0 +1,88 @@
+import {
+  chmodSync,
+  chownSync,
+  closeSync,
+  createReadStream,
+  mkdirSync,
+  openSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
+import { closeFd, openRoot } from '../native/syscalls.ts';
+import { runPacker } from './pack.ts';
+import { unpackArchive } from './unpack-archive.ts';
+
+export interface ExportRootInput {
+  /** The program tinyrun-pack. */
+  readonly packer: string;
+  /** Absolute directories of the layers, top first; at least one. */
+  readonly lower: readonly string[];
+  /** Seconds since 1970: no file is younger. */
+  readonly clampMtime?: number;
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Writes the files of an image, all layers as one, as a tar.
+ * @param file absolute; replaced. It is made by whoever calls, so its place is trusted.
+ */
+export async function exportRootTar(input: ExportRootInput, file: string): Promise<void> {
+  const blobFd = openSync(file, 'w', 0o644);
+  const rootFd = openRoot(input.lower);
+  try {
+    await runPacker({
+      packer: input.packer,
+      args: [
+        '--mount',
+        '4',
+        '--compression',
+        'none',
+        ...(input.clampMtime === undefined ? [] : ['--clamp', String(input.clampMtime)]),
+      ],
+      blobFd,
+      fds: [rootFd],
+      what: `Cannot write "${file}"`,
+      ...(input.signal === undefined ? {} : { signal: input.signal }),
+    });
+  } catch (error) {
+    rmSync(file, { force: true });
+    throw error;
+  } finally {
+    closeFd(rootFd);
+    closeSync(blobFd);
+  }
+}
+
+/** Bytes of the files that one export may write. */
+const MAX_BYTES = 1024 ** 4;
+
+/**
+ * Writes the files of an image into a directory, over what is there. The unpacker's sandbox makes the directory its root: no
+ * link in the image or in the directory leads out of it.
+ */
+export async function exportRootFiles(
+  input: ExportRootInput & { readonly unpacker: string },
+  directory: string,
+): Promise<void> {
+  mkdirSync(directory, { recursive: true, mode: 0o755 });
+  const before = statSync(directory);
+  // On the same file system, which has to hold the files anyway.
+  const archive = join(dirname(directory), `.tinyrun-export-${process.pid}-${Date.now()}.tar`);
+  try {
+    await exportRootTar(input, archive);
+    await unpackArchive({
+      unpacker: input.unpacker,
+      directory,
+      body: createReadStream(archive, { highWaterMark: 1024 * 1024 }),
+      maxBytes: MAX_BYTES,
+      what: `the result into "${directory}"`,
+      ...(input.signal === undefined ? {} : { signal: input.signal }),
+    });
+  } finally {
+    rmSync(archive, { force: true });
+    // The directory itself stays whose it was.
+    chownSync(directory, before.uid, before.gid);
+    chmodSync(directory, before.mode & 0o7777);
+  }
+}
