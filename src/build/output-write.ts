@@ -67,7 +67,7 @@ async function writeFiles(
     ...(signal === undefined ? {} : { signal }),
   };
   const root = { packer, lower: image.lower.length === 0 ? [paths.emptyLayer] : image.lower, ...common };
-  if (output.type === 'local' || output.type === 'tar') {
+  if (!('names' in output)) {
     const { exportRootFiles, exportRootTar } = await import('../image/export-root.ts');
     if (output.type === 'tar') await exportRootTar(root, dest);
     else await exportRootFiles({ ...root, unpacker }, dest);
