@@ -28,6 +28,7 @@ struct client {
     uint8_t small[4];  /* payload of a RESIZE */
     uint32_t left;     /* payload still to come */
     bool output;       /* has asked for the output */
+    bool parted;       /* its life is over: it is told nothing more */
     int64_t moved_at;  /* when it last took something of the frame under way */
     size_t sent;       /* of the frame under way */
 };
@@ -39,6 +40,7 @@ static size_t frame_length; /* 0: none under way */
 static bool stdin_flowing = true, stdin_once;
 static struct client *stdin_owner; /* with stdin_once: the first who attached */
 static bool stdin_owned;
+static uint8_t ended[TR_FRAME_HEADER + TR_FRAME_EXITED_SIZE];
 static uint8_t started[TR_FRAME_HEADER + TR_FRAME_STARTED_SIZE];
 
 static void on_client(struct tr_watch *watch, uint32_t events);
@@ -197,12 +199,23 @@ void tr_clients_send(const uint8_t *bytes, size_t length, bool to_all) {
     frame_length = length;
     for (int i = 0; i < CLIENTS; i++) {
         struct client *client = &clients[i];
-        client->sent = client->watch.fd != 0 && (to_all || client->output) ? 0 : length;
+        client->sent = client->watch.fd != 0 && !client->parted && (to_all || client->output) ? 0 : length;
         client->moved_at = tr_now();
     }
     for (int i = 0; i < CLIENTS; i++)
         if (clients[i].watch.fd != 0 && clients[i].sent < frame_length) push(&clients[i]);
     check_flushed();
+}
+
+void tr_clients_exited(const struct tr_state *state) {
+    uint8_t *p = ended + TR_FRAME_HEADER;
+    tr_frame_header(ended, TR_FRAME_EXITED, TR_FRAME_EXITED_SIZE);
+    p = tr_put_big(p, (uint64_t)state->exit_code, 4);
+    p = tr_put_big(p, (uint64_t)state->signal, 4);
+    *p++ = state->oom_killed;
+    p = tr_put_big(p, (uint64_t)state->finished.tv_sec, 8);
+    tr_put_big(p, (uint64_t)state->finished.tv_nsec, 4);
+    tr_clients_send(ended, sizeof ended, true);
 }
 
 bool tr_clients_hang_up(void) {
@@ -214,6 +227,27 @@ bool tr_clients_hang_up(void) {
         any = true;
     }
     return any;
+}
+
+void tr_clients_part(void) {
+    stdin_owner = NULL;
+    stdin_owned = false;
+    for (int i = 0; i < CLIENTS; i++) {
+        struct client *client = &clients[i];
+        if (client->watch.fd == 0) continue;
+        if (client->parted) {
+            leave(client);
+            continue;
+        }
+        client->parted = true;
+        client->output = false;
+        shutdown(tr_watch_fd(&client->watch), SHUT_WR);
+    }
+}
+
+void tr_clients_drop_slow(void) {
+    for (int i = 0; i < CLIENTS && frame_length > 0; i++)
+        if (clients[i].watch.fd != 0 && clients[i].sent < frame_length) leave(&clients[i]);
 }
 
 bool tr_launcher_listens(void) { return clients[0].watch.fd != 0; }
@@ -234,7 +268,7 @@ void tr_clients_started(pid_t pid, uint64_t start_time) {
     uint8_t *p = started + TR_FRAME_HEADER;
     tr_frame_header(started, TR_FRAME_STARTED, TR_FRAME_STARTED_SIZE);
     tr_put_big(tr_put_big(p, (uint64_t)pid, 4), start_time, 8);
-    if (clients[0].watch.fd != 0) {
+    if (clients[0].watch.fd != 0 && !clients[0].parted) {
         tr_watch_want(&clients[0].watch, EPOLLIN);
         if (send(tr_watch_fd(&clients[0].watch), started, sizeof started, MSG_NOSIGNAL) < 0) leave(&clients[0]);
     }

@@ -62,11 +62,11 @@ static long kill_below(int dir, int depth) {
     return seen;
 }
 
-int tr_kill_cgroup(const char *path, unsigned patience_ms) {
+static int empty(const char *path, unsigned patience_ms, int at_once) {
     long dir = sys_openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0);
     if (dir < 0) return (int)dir;
     /* v2 since 5.14: all at once, nothing can fork away. Then only the wait is left. */
-    write_at((int)dir, "cgroup.kill", "1");
+    if (at_once) write_at((int)dir, "cgroup.kill", "1");
     long seen;
     for (unsigned waited = 0;; waited++) {
         /* Again and again: between the reading and the killing a process may have forked. */
@@ -77,6 +77,15 @@ int tr_kill_cgroup(const char *path, unsigned patience_ms) {
     sys_close((int)dir);
     if (seen < 0) return seen == -ENODEV ? 0 : (int)seen; /* ENODEV: the group was removed meanwhile */
     return seen == 0 ? 0 : -EBUSY;
+}
+
+int tr_kill_cgroup(const char *path, unsigned patience_ms) {
+    return empty(path, patience_ms, 1);
+}
+
+/* Linux 6.18 kills whatever is cloned into a cgroup whose cgroup.kill has been used before. */
+int tr_empty_cgroup(const char *path, unsigned patience_ms) {
+    return empty(path, patience_ms, 0);
 }
 
 int tr_op_device_filter(const struct tr_op_deviceFilter *op) {

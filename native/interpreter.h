@@ -65,6 +65,8 @@ int tr_remove_tree(const char *path);
 
 /* cgroup.c */
 int tr_kill_cgroup(const char *path, unsigned patience_ms);
+/* Likewise, of a cgroup that is used again. */
+int tr_empty_cgroup(const char *path, unsigned patience_ms);
 int tr_op_device_filter(const struct tr_op_deviceFilter *op);
 
 /* netlink.c: out may be NULL; returns the length of the replies or -errno (-ENOBUFS: they do not fit). */

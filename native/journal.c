@@ -46,3 +46,15 @@ void tr_journal(const struct tr_plan *plan, const char *action, const char *attr
     if (write(fd, line, (size_t)(p - line)) < 0) errno = 0;
     close(fd);
 }
+
+void tr_journal_end(const struct tr_plan *plan, const struct tr_state *state) {
+    char attributes[96], *p = attributes;
+    int64_t seconds = state->finished.tv_sec - state->started.tv_sec;
+    if (plan->journal_path == NULL) return;
+    p = tr_put_number(p, ",\"execDuration\":\"", seconds < 0 ? 0 : (uint64_t)seconds);
+    p = tr_put_number(p, "\",\"exitCode\":\"", (uint64_t)state->exit_code);
+    memcpy(p, "\"", 2);
+    if (state->oom_killed) tr_journal(plan, "oom", "");
+    tr_journal(plan, plan->exec ? "exec_die" : "die", attributes);
+    if (plan->removes) tr_journal(plan, "destroy", "");
+}

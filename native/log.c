@@ -160,7 +160,7 @@ static char *put_ascii(char *out, uint8_t c) {
 }
 
 /* As Docker's jsonlog does it, byte for byte, so that whatever reads Docker's logs reads ours. */
-static char *put_json(char *out, const uint8_t *s, size_t n) {
+char *tr_put_json(char *out, const uint8_t *s, size_t n) {
     for (size_t i = 0; i < n;) {
         size_t length;
         while (i < n && is_plain(s[i])) *out++ = (char)s[i++];
@@ -193,7 +193,7 @@ static void put_entry(const uint8_t *text, size_t length, bool newline) {
     }
     if (used + WORST(length) > BATCH) flush();
     out = tr_put_text(batch + used, "{\"log\":\"");
-    out = put_json(out, text, length);
+    out = tr_put_json(out, text, length);
     memcpy(out, tail + (newline ? 0 : 2), tail_length - (newline ? 0 : 2));
     used = (size_t)(out - batch) + tail_length - (newline ? 0 : 2);
 }

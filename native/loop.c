@@ -6,7 +6,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#define TIMERS 8
+#define TIMERS 12
 #define BATCH 32
 
 static int epoll_fd = -1;

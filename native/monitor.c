@@ -23,7 +23,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "frames.h"
 #include "interpreter.h"
 
 /* Memory is given back when nothing has happened for so long. */
@@ -33,13 +32,17 @@
 #define FAREWELL_MS 1000
 /* For what is left of a container that shares the host's pid namespace; `cleanup` kills with more patience. */
 #define KILL_PATIENCE_MS 100
+/* How long the interface of the life before may be in the way of the next one's. */
+#define VETH_PATIENCE_MS 10000
+#define VETH_RETRY_MS 100
+/* Docker's exit code of a start that failed for no fault of the program. */
+#define START_FAILED 128
 
 static struct tr_plan plan;
 static struct tr_context context = TR_CONTEXT_INIT;
 static struct tr_state state;
 static struct tr_watch death;
 static uint64_t oom_kills_before;
-static uint8_t exited_frame[TR_FRAME_HEADER + TR_FRAME_EXITED_SIZE];
 
 static void release_memory(void) {
     tr_stdio_idle();
@@ -52,6 +55,38 @@ static struct tr_timer idle_timer = {0, release_memory};
 static void nothing(void) {}
 
 static struct tr_timer exit_timer = {0, nothing};
+
+/* ---- ends of our own making ---- */
+
+static bool forced; /* it is started again, whatever its policy says */
+static bool final;  /* it is not, whatever it says */
+static bool told;   /* the journal knows of the end */
+
+/* It has not been waited for, so the number is still its own. */
+static void kill_now(void) { kill(context.child, SIGKILL); }
+
+/* `--timeout`; and where the stop signal was not enough. */
+static struct tr_timer life_timer = {0, kill_now}, kill_timer = {0, kill_now};
+
+static void ask_to_stop(void) {
+    kill(context.child, (int)plan.care.stop_signal);
+    kill_timer.at = tr_now() + (int64_t)plan.care.stop_timeout;
+}
+
+static void on_unhealthy(void) {
+    switch (plan.care.on_unhealthy) {
+    case TR_UNHEALTHY_KILL: kill_now(); break;
+    case TR_UNHEALTHY_RESTART:
+        forced = true;
+        ask_to_stop();
+        break;
+    case TR_UNHEALTHY_STOP:
+        final = true;
+        ask_to_stop();
+        break;
+    default: break;
+    }
+}
 
 static void turn(void) {
     if (tr_loop_turn() > 0) idle_timer.at = tr_now() + IDLE_MS;
@@ -82,7 +117,6 @@ static int open_channels(void) {
     int error = tr_clients_open(TR_FD_CONTROL, plan.attach_socket, plan.stdin_once);
     if (error == 0 && plan.log_path != NULL)
         error = tr_log_open(plan.log_path, plan.log_max_bytes, (uint32_t)plan.log_max_files);
-    if (error == 0) error = tr_stdio_open(&plan, &context);
     return error;
 }
 
@@ -102,6 +136,14 @@ static int started(void) {
     if (!plan.exec) tr_journal(&plan, "start", "");
     tr_clients_started(state.pid, state.start_time);
     tr_proxy_start();
+    if (plan.care.lifetime > 0) {
+        tr_timer_add(&life_timer);
+        life_timer.at = tr_now_fresh() + (int64_t)plan.care.lifetime;
+    }
+    if (plan.care.health_interval > 0) {
+        tr_timer_add(&kill_timer);
+        tr_health_begin(&plan, state.pid, on_unhealthy);
+    }
     return 0;
 }
 
@@ -117,27 +159,6 @@ static void on_death(struct tr_watch *watch, uint32_t events) {
     tr_watch_close(watch);
 }
 
-/* prepare, clone and child, connect. Whatever has been acquired by then is released by the caller. */
-static bool start(struct tr_failure *failure) {
-    int error = tr_loop_open();
-    if (error == 0) error = open_channels();
-    if (error != 0) {
-        fail(failure, error);
-        return false;
-    }
-    context.plan = &plan;
-    if (tr_run_phase(&plan, TR_PREPARE, &context, failure) != 0) return false;
-    oom_kills_before = tr_oom_kills(plan.oom_path);
-    if (tr_spawn(&plan, &context, failure) != 0) return false;
-    error = tr_watch_open(&death, context.pidfd, EPOLLIN, on_death);
-    if (error == 0) error = started();
-    if (error == 0) return true;
-    kill(context.child, SIGKILL);
-    waitpid(context.child, NULL, 0);
-    fail(failure, error);
-    return false;
-}
-
 static void release(void) {
     struct tr_failure ignored;
     /* The plan closes the ports when nothing on the host leads to them any more: whoever gets one finds the firewall free of it. */
@@ -149,32 +170,9 @@ static void clean_up(void) {
     struct tr_failure ignored;
     /* The file systems are unmounted here. */
     if (context.mount_namespace >= 0) close(context.mount_namespace);
+    if (plan.policy_path != NULL) unlink(plan.policy_path);
     tr_run_phase(&plan, TR_CLEANUP, &context, &ignored);
     close(TR_FD_LOCK);
-}
-
-static void send_exited(void) {
-    uint8_t *p = exited_frame + TR_FRAME_HEADER;
-    tr_frame_header(exited_frame, TR_FRAME_EXITED, TR_FRAME_EXITED_SIZE);
-    p = tr_put_big(p, (uint64_t)state.exit_code, 4);
-    p = tr_put_big(p, (uint64_t)state.signal, 4);
-    *p++ = state.oom_killed;
-    p = tr_put_big(p, (uint64_t)state.finished.tv_sec, 8);
-    tr_put_big(p, (uint64_t)state.finished.tv_nsec, 4);
-    tr_clients_send(exited_frame, sizeof exited_frame, true);
-}
-
-/* Docker's events of an end, with its attributes. */
-static void journal_end(void) {
-    char attributes[96], *p = attributes;
-    int64_t seconds = state.finished.tv_sec - state.started.tv_sec;
-    if (plan.journal_path == NULL) return;
-    p = tr_put_number(p, ",\"execDuration\":\"", seconds < 0 ? 0 : (uint64_t)seconds);
-    p = tr_put_number(p, "\",\"exitCode\":\"", (uint64_t)state.exit_code);
-    memcpy(p, "\"", 2);
-    if (state.oom_killed) tr_journal(&plan, "oom", "");
-    tr_journal(&plan, plan.exec ? "exec_die" : "die", attributes);
-    if (plan.removes) tr_journal(&plan, "destroy", "");
 }
 
 /* Waits until all output has been taken; false where time is up. */
@@ -189,7 +187,7 @@ static bool drain(int64_t deadline) {
 
 /* In a pid namespace of its own all have died with the first; elsewhere the others would go on and keep the pipes open. */
 static void kill_the_rest(void) {
-    if ((plan.namespaces & CLONE_NEWPID) == 0 && plan.kill_path != NULL) tr_kill_cgroup(plan.kill_path, KILL_PATIENCE_MS);
+    if ((plan.namespaces & CLONE_NEWPID) == 0 && plan.kill_path != NULL) tr_empty_cgroup(plan.kill_path, KILL_PATIENCE_MS);
 }
 
 /* `exec --with-client`: it has no purpose without whoever asked for it. With the group, which is all that it began in its session's foreground. */
@@ -200,32 +198,146 @@ static void end_with_client(void) {
     kill(context.child, SIGKILL);
 }
 
-static void supervise(void) {
-    bool drained;
-    tr_timer_add(&idle_timer);
-    tr_timer_add(&exit_timer);
+/* ---- the container's lives ---- */
+
+/* Until it is dead and what it has said has been taken; false where a client is too slow for that. */
+static bool live(void) {
     idle_timer.at = tr_now() + IDLE_MS;
     while (!state.exited) {
         end_with_client();
         turn();
     }
+    life_timer.at = kill_timer.at = 0;
+    tr_health_end();
     kill_the_rest();
     tr_stdio_exited();
-    drained = drain(tr_now_fresh() + EXIT_PATIENCE_MS);
+    return drain(tr_now_fresh() + EXIT_PATIENCE_MS);
+}
+
+static int64_t ran_ms(void) {
+    return (state.finished.tv_sec - state.started.tv_sec) * 1000 + (state.finished.tv_nsec - state.started.tv_nsec) / 1000000;
+}
+
+static bool is_wanted_again(void) {
+    if (final || !tr_restart_wanted(&plan, state.exit_code, ran_ms(), forced)) return false;
+    state.restarts++;
+    return true;
+}
+
+/* Everybody is told of the end of this life. Nothing of it is left but what the next one uses again: ports, address, cgroup. */
+static void rest(bool drained) {
+    state.restarting = true;
+    tr_state_write(plan.state_path, &state);
+    if (!drained) {
+        tr_clients_drop_slow();
+        drain(tr_now_fresh() + EXIT_PATIENCE_MS);
+    }
+    tr_journal_end(&plan, &state);
+    tr_clients_exited(&state);
+    exit_timer.at = tr_now_fresh() + FAREWELL_MS;
+    while (!tr_clients_flushed() && exit_timer.at != 0) turn();
+    tr_clients_drop_slow();
+    tr_clients_part();
+    tr_proxy_pause();
+    tr_stdio_close(&context);
+    /* The overlay has one mount at a time. */
+    if (context.mount_namespace >= 0) close(context.mount_namespace);
+    context.mount_namespace = -1;
+    if (plan.kill_path != NULL) tr_empty_cgroup(plan.kill_path, KILL_PATIENCE_MS);
+}
+
+static bool spawn(struct tr_failure *failure) {
+    int error = tr_stdio_open(&plan, &context);
+    if (error == 0) {
+        oom_kills_before = tr_oom_kills(plan.oom_path);
+        if (tr_spawn(&plan, &context, failure) != 0) return false;
+        error = tr_watch_open(&death, context.pidfd, EPOLLIN, on_death);
+        if (error == 0) error = started();
+        if (error == 0) return true;
+        kill(context.child, SIGKILL);
+        waitpid(context.child, NULL, 0);
+        tr_watch_close(&death);
+    }
+    fail(failure, error);
+    return false;
+}
+
+/* The interface of the life before goes with its namespace, which the kernel clears away when it has time. */
+static bool spawn_patiently(struct tr_failure *failure) {
+    const int64_t deadline = tr_now_fresh() + VETH_PATIENCE_MS;
+    while (!spawn(failure)) {
+        tr_stdio_close(&context);
+        if (failure->phase != TR_CONNECT || failure->error != EEXIST || tr_now() >= deadline) return false;
+        exit_timer.at = tr_now_fresh() + VETH_RETRY_MS;
+        while (exit_timer.at != 0) turn();
+    }
+    return true;
+}
+
+/* An attempt that fails counts as a life that failed at once. True when it runs again. */
+static bool live_again(void) {
+    struct tr_failure failure = {TR_MONITOR, -1, 0};
+    struct tr_state before;
+    while (tr_restart_wait(&plan, forced, turn)) {
+        before = state;
+        state.exited = state.restarting = state.oom_killed = false;
+        state.failure.error = 0;
+        if (spawn_patiently(&failure)) {
+            forced = false;
+            return true;
+        }
+        state = before;
+        state.failure = failure;
+        state.exit_code = START_FAILED;
+        state.signal = 0;
+        clock_gettime(CLOCK_REALTIME, &state.finished);
+        state.started = state.finished;
+        if (!is_wanted_again()) break;
+        tr_state_write(plan.state_path, &state);
+    }
+    return false;
+}
+
+static void supervise(void) {
+    bool drained;
+    tr_timer_add(&idle_timer);
+    tr_timer_add(&exit_timer);
+    for (;;) {
+        drained = live();
+        if (!is_wanted_again()) break;
+        rest(drained);
+        if (live_again()) continue;
+        state.restarting = false;
+        told = drained = true;
+        break;
+    }
     release();
     tr_state_write(plan.state_path, &state);
-    journal_end(); /* who is told of an end finds its event */
-    if (drained) send_exited();
+    if (!told) tr_journal_end(&plan, &state); /* who is told of an end finds its event */
+    if (drained) tr_clients_exited(&state);
     clean_up();
     if (!drained) {
         /* The launcher is still busy with the output. The container is over and gone for everyone else. */
         drain(0);
-        send_exited();
+        tr_clients_exited(&state);
     }
     while (!tr_clients_flushed()) turn();
     tr_log_close();
     exit_timer.at = tr_now_fresh() + FAREWELL_MS;
     while (tr_clients_hang_up() && exit_timer.at != 0) turn();
+}
+
+/* prepare, clone and child, connect. Whatever has been acquired by then is released by the caller. */
+static bool start(struct tr_failure *failure) {
+    int error = tr_loop_open();
+    if (error == 0) error = open_channels();
+    if (error != 0) {
+        fail(failure, error);
+        return false;
+    }
+    context.plan = &plan;
+    if (tr_run_phase(&plan, TR_PREPARE, &context, failure) != 0) return false;
+    return spawn(failure);
 }
 
 static int run(int argc, char **argv) {

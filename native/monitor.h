@@ -8,6 +8,8 @@
  *     proxy.c   published ports, flows.c for UDP
  *     state.c   state.json and times
  *     journal.c events
+ *     restart.c whether and when it is started again
+ *     health.c  probes
  *     monitor.c the order of things
  */
 #ifndef TR_MONITOR_H
@@ -64,6 +66,8 @@ void tr_log(int stream, const uint8_t *bytes, size_t length);
 void tr_log_end(int stream);
 void tr_log_close(void);
 void tr_log_idle(void);
+/* Text as the inside of a JSON string, at most 6 bytes for each; returns what is behind it. */
+char *tr_put_json(char *out, const uint8_t *text, size_t length);
 
 /* ---- stdio.c ---- */
 
@@ -83,6 +87,8 @@ void tr_stdin_push(size_t length);
 void tr_stdin_end(void);
 void tr_stdio_resize(uint16_t rows, uint16_t columns);
 void tr_stdio_idle(void);
+/* The life is over, whoever still holds the pipes: ready for tr_stdio_open() anew. */
+void tr_stdio_close(struct tr_context *context);
 
 /* ---- attach.c ---- */
 
@@ -98,6 +104,13 @@ void tr_clients_send(const uint8_t *frame, size_t length, bool to_all);
  * whose write fails may throw away what it has not read yet, such as the exit.
  */
 bool tr_clients_hang_up(void);
+struct tr_state;
+/* Tells everybody how it has ended. */
+void tr_clients_exited(const struct tr_state *state);
+/* All who are there have heard of the end of this life and leave; who comes now waits for the next one. */
+void tr_clients_part(void);
+/* Lets those go who have not taken the frame under way. */
+void tr_clients_drop_slow(void);
 /* The process that launched us still listens. */
 bool tr_launcher_listens(void);
 /* No frame is under way. */
@@ -112,6 +125,8 @@ uint8_t *tr_put_big(uint8_t *out, uint64_t n, int bytes);
 
 /* From now on connections are accepted (tr_listen() in plan.h only reserves the port). */
 void tr_proxy_start(void);
+/* Between two lives: the ports stay ours, what is or becomes connected is reset. */
+void tr_proxy_pause(void);
 void tr_proxy_idle(void);
 
 /* ---- state.c ---- */
@@ -122,10 +137,15 @@ struct tr_state {
     struct timespec started, finished;
     bool exited, oom_killed;
     int exit_code, signal;
+    uint64_t restarts;         /* how often it was started again */
+    bool restarting;           /* it has ended and will be started again */
+    struct tr_failure failure; /* of the last attempt at that; error 0: none */
 };
 
 /* Replaces state.json (StateRecord in launch.ts). Returns 0 or -errno. */
 int tr_state_write(const char *path, const struct tr_state *state);
+/* Replaces a small file, whole or not at all. Returns 0 or -errno. */
+int tr_replace_file(const char *path, const char *text, size_t size);
 /* Field 22 of /proc/<pid>/stat; 0 where the process is gone. */
 uint64_t tr_start_time(pid_t pid);
 /* The number after `oom_kill ` in a cgroup's memory.events or memory.oom_control; 0 where there is none. */
@@ -143,6 +163,22 @@ char *tr_put_number(char *out, const char *key, uint64_t n);
 
 /* Adds an event of this container to the journal. `attributes` is more JSON for the actor's, such as `,"exitCode":"0"`. */
 void tr_journal(const struct tr_plan *plan, const char *action, const char *attributes);
+/* Docker's events of an end, with its attributes. */
+void tr_journal_end(const struct tr_plan *plan, const struct tr_state *state);
+
+/* ---- restart.c ---- */
+
+/* Whether a container that has ended is to be started again; `forced`: whatever its policy says, unless the user has stopped it. */
+bool tr_restart_wanted(const struct tr_plan *plan, int exit_code, int64_t ran_ms, bool forced);
+/* Waits for as long as Docker does. False where it is to stay as it is, after all. */
+bool tr_restart_wait(const struct tr_plan *plan, bool forced, void (*turn)(void));
+
+/* ---- health.c ---- */
+
+/* The container runs: probes from now on, if the plan has any. */
+void tr_health_begin(const struct tr_plan *plan, pid_t pid, void (*unhealthy)(void));
+/* It has ended. */
+void tr_health_end(void);
 
 /* ---- reaper.c ---- */
 

@@ -87,7 +87,8 @@ static int check_plan(unsigned char *base, size_t size, struct tr_plan *plan) {
     if (check_header(base, size, header) < 0) return -EINVAL;
     uint64_t *const references[] = {&header->id,       &header->state_path, &header->log_path,        &header->attach_socket,
                                     &header->oom_path, &header->kill_path,  &header->cgroup_directory, &header->journal_path,
-                                    &header->journal_actor};
+                                    &header->journal_actor, &header->policy_path, &header->health_path,
+                                    &header->freezer_path};
     for (size_t index = 0; index < sizeof references / sizeof references[0]; index++)
         if (relocate_string(base, header, references[index], index >= 2) < 0) return -EINVAL;
     if (check_phases(base, header, plan) < 0) return -EINVAL;
@@ -100,6 +101,10 @@ static int check_plan(unsigned char *base, size_t size, struct tr_plan *plan) {
     plan->cgroup_directory = (const char *)(uintptr_t)header->cgroup_directory;
     plan->journal_path = (const char *)(uintptr_t)header->journal_path;
     plan->journal_actor = (const char *)(uintptr_t)header->journal_actor;
+    plan->policy_path = (const char *)(uintptr_t)header->policy_path;
+    plan->health_path = (const char *)(uintptr_t)header->health_path;
+    plan->freezer_path = (const char *)(uintptr_t)header->freezer_path;
+    plan->care = header->care;
     plan->log_max_bytes = header->log_max_bytes;
     plan->log_max_files = header->log_max_files;
     plan->tty = (header->monitor_flags & TR_MONITOR_TTY) != 0;
@@ -290,7 +295,7 @@ int tr_run_list(struct tr_run *run, struct tr_failure *failure) {
 }
 
 int tr_run_phase(const struct tr_plan *plan, int phase, struct tr_context *context, struct tr_failure *failure) {
-    if (phase == TR_CHILD || phase < 0 || phase >= TR_PHASES) {
+    if (phase == TR_CHILD || phase == TR_PROBE || phase < 0 || phase >= TR_PHASES) {
         *failure = (struct tr_failure){phase, -1, EINVAL};
         return -1;
     }

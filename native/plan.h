@@ -33,6 +33,7 @@ enum tr_phase {
     TR_CONNECT,
     TR_RELEASE,
     TR_CLEANUP,
+    TR_PROBE, /* the child's list of a health check; never run as a phase */
     TR_PHASES,
     /* Only in failures: */
     TR_CLONE = TR_PHASES,
@@ -207,6 +208,19 @@ _Static_assert(sizeof(struct tr_op) == 64, "encode.ts writes ops of 64 bytes");
 #define TR_MONITOR_EXEC 16u
 #define TR_MONITOR_REMOVES 32u
 
+/* `restart_policy`; NEVER only in the file of `policy_path`. */
+enum tr_restart { TR_RESTART_NO, TR_RESTART_ON_FAILURE, TR_RESTART_ALWAYS, TR_RESTART_UNLESS_STOPPED, TR_RESTART_NEVER };
+enum tr_on_unhealthy { TR_UNHEALTHY_NONE, TR_UNHEALTHY_KILL, TR_UNHEALTHY_RESTART, TR_UNHEALTHY_STOP };
+
+/* What the monitor does of its own accord; zero is off. Times in ms. */
+struct tr_care {
+    uint64_t restart_policy, restart_max; /* restart_max 0: without end */
+    uint64_t stop_signal, stop_timeout;
+    uint64_t lifetime;
+    uint64_t health_interval, health_timeout, health_retries, health_start_period, health_start_interval;
+    uint64_t on_unhealthy;
+};
+
 /* The first bytes of a plan, exactly as encode.ts writes them. */
 struct tr_header {
     uint64_t magic, version, size;
@@ -215,7 +229,8 @@ struct tr_header {
     uint64_t monitor_flags, log_max_bytes, log_max_files;
     /* References to strings; 0 is absent (allowed for all but the first two). */
     uint64_t id, state_path, log_path, attach_socket, oom_path, kill_path, cgroup_directory;
-    uint64_t journal_path, journal_actor;
+    uint64_t journal_path, journal_actor, policy_path, health_path, freezer_path;
+    struct tr_care care;
     struct {
         uint64_t at, count;
     } phase[TR_PHASES];
@@ -234,6 +249,14 @@ struct tr_plan {
     const char *cgroup_directory; /* NULL: born in the monitor's cgroup */
     const char *journal_path;     /* NULL: no events are written */
     const char *journal_actor;    /* {"ID":…,"Attributes":{…  without the braces that end it */
+    /*
+     * The file that overrides the restart policy: "<enum tr_restart> <max>". Read when the container ends, and when SIGUSR1 comes
+     * while it waits for its next start. NULL: it never starts again.
+     */
+    const char *policy_path;
+    const char *health_path;  /* health.json */
+    const char *freezer_path; /* cgroup.freeze or freezer.state; NULL: cannot be paused */
+    struct tr_care care;
     int tty, open_stdin, stdin_once, with_client, exec, removes;
     uint64_t namespaces;
     struct tr_ops {
@@ -265,6 +288,8 @@ struct tr_context {
     const struct tr_plan *plan;
     /* The child's stdin, stdout, stderr; -1 keeps the monitor's own (/dev/null). Unused where `console` comes. */
     int stdio[3];
+    /* What relative paths of `joinNamespace` start from; AT_FDCWD. */
+    int target;
     /* Host network namespace; opened at the first netlink op of a monitor phase. */
     int route_socket, netfilter_socket;
     /* Out, once tr_spawn() has made the child: */
@@ -278,7 +303,7 @@ struct tr_context {
     int mount_namespace;
 };
 #define TR_CONTEXT_INIT \
-    { NULL, { -1, -1, -1 }, -1, -1, -1, 0, -1, -1 }
+    { NULL, { -1, -1, -1 }, -100 /* AT_FDCWD */, -1, -1, -1, 0, -1, -1 }
 
 /*
  * Reads and checks a plan from a file descriptor at offset 0. The fd can be closed afterwards.

@@ -39,6 +39,7 @@ struct connection {
     bool connecting;
 };
 
+static bool paused; /* nobody is there to be connected to */
 static struct tr_listener listeners[LISTENERS];
 static int listener_count;
 static struct connection connections[CONNECTIONS];
@@ -175,6 +176,13 @@ static void accept_again(void) {
         if (!listeners[i].udp) tr_watch_want(&listeners[i].watch, EPOLLIN);
 }
 
+/* As a port that nobody listens on, or nearly so: a client that waited for minutes would be no wiser. */
+static void refuse(int fd) {
+    struct linger linger = {1, 0};
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
+    close(fd);
+}
+
 static void on_accept(struct tr_watch *watch, uint32_t events) {
     struct tr_listener *listener = (struct tr_listener *)watch;
     struct connection *c = free_connection();
@@ -185,8 +193,8 @@ static void on_accept(struct tr_watch *watch, uint32_t events) {
         if (c == NULL || (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)) pause_accepting();
         return;
     }
-    if (tr_watch_open(&c->side[0], client, 0, on_connection) != 0) {
-        close(client);
+    if (paused || tr_watch_open(&c->side[0], client, 0, on_connection) != 0) {
+        refuse(client);
         return;
     }
     target = socket(listener->target.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -243,15 +251,27 @@ int tr_listen(struct tr_context *context, const struct tr_op_listen *op) {
 void tr_proxy_start(void) {
     tr_timer_add(&accept_timer);
     tr_flows_open();
+    paused = false;
     for (int i = 0; i < listener_count; i++) tr_watch_want(&listeners[i].watch, EPOLLIN);
+}
+
+static void end_all(void) {
+    for (int i = 0; i < CONNECTIONS; i++)
+        if (connections[i].side[0].fd != 0) end_connection(&connections[i], true);
+    tr_flows_close();
+}
+
+void tr_proxy_pause(void) {
+    end_all();
+    for (int i = 0; i < listener_count; i++)
+        if (listeners[i].udp) tr_watch_want(&listeners[i].watch, 0);
+    paused = true;
 }
 
 void tr_proxy_stop(void) {
     for (int i = 0; i < listener_count; i++) tr_watch_close(&listeners[i].watch);
     listener_count = 0;
-    for (int i = 0; i < CONNECTIONS; i++)
-        if (connections[i].side[0].fd != 0) end_connection(&connections[i], true);
-    tr_flows_close();
+    end_all();
     accept_timer.at = 0;
 }
 

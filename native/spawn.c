@@ -86,12 +86,12 @@ static int fail(struct tr_failure *failure, int phase, int op_index, long error)
     return -1;
 }
 
-static int open_joins(const struct tr_plan *plan, struct launch *launch, struct tr_failure *failure) {
+static int open_joins(const struct tr_plan *plan, int target, struct launch *launch, struct tr_failure *failure) {
     const struct tr_ops *child = &plan->phase[TR_CHILD];
     for (size_t index = 0; index < child->count; index++) {
         if (child->ops[index].code != TR_OP_joinNamespace) continue;
         if (launch->join_count == TR_JOINS_MAX) return fail(failure, TR_CHILD, (int)index, -E2BIG);
-        long fd = sys_openat(AT_FDCWD, child->ops[index].join.path, O_RDONLY, 0);
+        long fd = sys_openat(target, child->ops[index].join.path, O_RDONLY, 0);
         if (fd < 0) return fail(failure, TR_CHILD, (int)index, fd);
         launch->joins[launch->join_count++] = (struct tr_join){(int)index, (int)fd};
         if (child->ops[index].join.type != CLONE_NEWPID) continue;
@@ -125,7 +125,7 @@ static long make_reaper(void) {
     return count;
 }
 
-static int prepare(const struct tr_plan *plan, struct launch *launch, struct tr_failure *failure) {
+static int prepare(const struct tr_plan *plan, int target, struct launch *launch, struct tr_failure *failure) {
     const struct tr_ops *child = &plan->phase[TR_CHILD];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, launch->sync) < 0) return fail(failure, TR_CLONE, -1, -errno);
     if (plan->cgroup_directory != NULL) {
@@ -139,7 +139,7 @@ static int prepare(const struct tr_plan *plan, struct launch *launch, struct tr_
         if (fd < 0) return fail(failure, TR_CHILD, (int)index, fd);
         launch->reaper = (int)fd;
     }
-    return open_joins(plan, launch, failure);
+    return open_joins(plan, target, launch, failure);
 }
 
 static void close_one(int *fd) {
@@ -335,7 +335,7 @@ static void bury(struct tr_context *context) {
 
 int tr_spawn(const struct tr_plan *plan, struct tr_context *context, struct tr_failure *failure) {
     struct launch launch = {.sync = {-1, -1}, .cgroup = -1, .reaper = -1, .own_pid_namespace = -1};
-    int result = prepare(plan, &launch, failure);
+    int result = prepare(plan, context->target, &launch, failure);
     if (result == 0) {
         long pid = clone_child(plan, &launch, &context->pidfd);
         if (pid == 0) child_main(plan, context, &launch);

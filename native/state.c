@@ -121,22 +121,30 @@ static size_t state_text(char *out, const struct tr_state *state) {
         p = tr_put_number(p, ",\"signal\":", (uint64_t)state->signal);
         p = tr_put_text(p, state->oom_killed ? ",\"oomKilled\":true" : ",\"oomKilled\":false");
     }
+    if (state->restarts > 0) p = tr_put_number(p, ",\"restarts\":", state->restarts);
+    if (state->restarting) p = tr_put_text(p, ",\"restarting\":true");
+    if (state->failure.error != 0) {
+        p = tr_put_number(p, ",\"failure\":{\"phase\":", (uint64_t)state->failure.phase);
+        p = state->failure.op_index < 0 ? tr_put_text(p, ",\"opIndex\":-1")
+                                        : tr_put_number(p, ",\"opIndex\":", (uint64_t)state->failure.op_index);
+        p = tr_put_text(tr_put_number(p, ",\"errno\":", (uint64_t)state->failure.error), "}");
+    }
     return (size_t)(tr_put_text(p, "}\n") - out);
 }
 
-/* On a full disk: over the old text, which has its block already and is the beginning of the new one, so shorter. */
+/* On a full disk: over the old text, which has its block already. */
 static int overwrite(const char *path, const char *text, size_t size) {
     int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW), error = 0;
     if (fd < 0) return -errno;
-    if (write(fd, text, size) != (ssize_t)size) error = -ENOSPC;
+    if (write(fd, text, size) != (ssize_t)size || ftruncate(fd, (off_t)size) < 0) error = -ENOSPC;
     close(fd);
     return error;
 }
 
 /* Temporary file and rename, so that no reader meets a half; no fsync, as nothing of it is true after a crash. */
-int tr_state_write(const char *path, const struct tr_state *state) {
-    char text[512], temporary[TR_PATH_MAX];
-    size_t length = strlen(path), size = state_text(text, state);
+int tr_replace_file(const char *path, const char *text, size_t size) {
+    char temporary[TR_PATH_MAX];
+    size_t length = strlen(path);
     ssize_t n;
     int fd, error = 0;
     if (length + 5 > sizeof temporary) return -ENAMETOOLONG;
@@ -153,4 +161,9 @@ int tr_state_write(const char *path, const struct tr_state *state) {
         if (error != 0) unlink(temporary);
     }
     return error == -ENOSPC || error == -EDQUOT ? overwrite(path, text, size) : error;
+}
+
+int tr_state_write(const char *path, const struct tr_state *state) {
+    char text[640];
+    return tr_replace_file(path, text, state_text(text, state));
 }

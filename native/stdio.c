@@ -177,6 +177,22 @@ bool tr_stdio_drained(void) {
     return outputs[0].fd == 0 && outputs[1].fd == 0 && !paused;
 }
 
+/* As before tr_stdio_open(): for another life, or where there was none. */
+void tr_stdio_close(struct tr_context *context) {
+    for (int i = 0; i < 3; i++) {
+        if (context->stdio[i] >= 0) close(context->stdio[i]);
+        context->stdio[i] = -1;
+    }
+    for (int i = 0; i < 2; i++) {
+        if (outputs[i].fd != 0) end_output(&outputs[i]);
+        busy[i] = false;
+    }
+    tr_watch_close(&sink);
+    input_at = input_end = 0;
+    input_ending = exited = paused = false;
+    tty_timer.at = 0;
+}
+
 /* ---- input ---- */
 
 uint8_t *tr_stdin_room(size_t *room) {

@@ -74,16 +74,18 @@ export function containerColumns(how: {
       LocalVolumes: '0',
       Networks: networkName(container),
       Platform: platformText(record.image.platform),
-      HealthStatus: '',
+      HealthStatus: container.health ?? '',
     };
   };
 }
 
 /** `Up 3 minutes`, `Exited (0) 2 hours ago`, `Created`. */
-export function statusText({ status, state }: ContainerSummary, now: number): string {
+export function statusText({ status, state, health }: ContainerSummary, now: number): string {
   switch (status) {
     case 'running':
-      return `Up ${humanDuration(now - Date.parse(state?.startedAt ?? ''))}`;
+      return `Up ${humanDuration(now - Date.parse(state?.startedAt ?? ''))}${healthText(health)}`;
+    case 'restarting':
+      return `Restarting (${state?.exitCode ?? 0}) ${ago(state?.finishedAt, now)}`;
     case 'paused':
       return `Up ${humanDuration(now - Date.parse(state?.startedAt ?? ''))} (Paused)`;
     case 'exited':
@@ -93,6 +95,12 @@ export function statusText({ status, state }: ContainerSummary, now: number): st
     default:
       return status.charAt(0).toUpperCase() + status.slice(1);
   }
+}
+
+/** As Docker shows it. */
+function healthText(health: ContainerSummary['health']): string {
+  if (health === undefined) return '';
+  return health === 'starting' ? ' (health: starting)' : ` (${health})`;
 }
 
 /** Go's default form of a time, in UTC. */

@@ -32,6 +32,10 @@ const FILTERS: Readonly<Record<string, (value: string) => Test>> = {
     if (!STATUSES.has(value)) throw new Error(`invalid value for status: ${value}`);
     return ({ status }) => status === value;
   },
+  health: (value) => {
+    if (!HEALTH.has(value)) throw new Error(`invalid value for health: ${value}`);
+    return ({ health }) => (health ?? 'none') === value;
+  },
   ancestor: (value) => (container, around) => descendsFrom(container, value, around.images ?? []),
   before: (value) => (container, around) => container.record.created < find(around.all, value).record.created,
   since: (value) => (container, around) => container.record.created > find(around.all, value).record.created,
@@ -72,6 +76,8 @@ const STATUSES: ReadonlySet<string> = new Set([
   'exited',
   'dead',
 ]);
+
+const HEALTH: ReadonlySet<string> = new Set(['none', 'starting', 'healthy', 'unhealthy']);
 
 export interface ContainerFilter {
   /** A filter that also wants containers that do not run. */

@@ -5,6 +5,7 @@ import { signalNumber } from '../engine/signals.ts';
 import * as flags from './container-flags.ts';
 import { type Environment, keyValues, parseEnv, parseKeyValueFile } from './env-file.ts';
 import { parseBytes, parseInteger } from './flag-values.ts';
+import { lifeOf } from './life-flags.ts';
 import { limitsOf } from './limit-flags.ts';
 import { parseMount, parseTmpfs, parseVolume } from './mounts.ts';
 import { FlagError, type Parsed } from './parse.ts';
@@ -38,6 +39,7 @@ export function createOptionsOf(parsed: Parsed, world: FlagWorld): CreateOptions
     openStdin: parsed.bool('interactive'),
     attach: parsed.each('attach', (text) => attachOf(text)),
     remove: parsed.bool('rm'),
+    ...lifeOf(parsed),
     init: parsed.bool('init'),
     readonlyRootfs: parsed.bool('read-only'),
     privileged: parsed.bool('privileged'),
@@ -205,13 +207,6 @@ function logOptionsOf(parsed: Parsed): Record<string, string> {
 
 /** Flags that contradict each other; the words are Docker's. */
 function refuseConflicts(parsed: Parsed): void {
-  const restart = parsed.string('restart') ?? '';
-  if (parsed.bool('rm') && restart !== '' && restart !== 'no') {
-    throw new FlagError('conflicting options: cannot specify both --restart and --rm');
-  }
-  if (restart !== '' && restart !== 'no') {
-    throw new FlagError(`restart policy "${restart}" is not supported yet, expected no`);
-  }
   const network = parsed.string('network') ?? parsed.string('net') ?? '';
   if (network.startsWith('container:')) {
     for (const [long, what] of [

@@ -54,6 +54,10 @@ export interface Paths extends Roots {
   config(id: string): string;
   /** What happened: pid, start time, exit; written by the monitor. */
   state(id: string): string;
+  /** What the health checks have found; written by the monitor. */
+  health(id: string): string;
+  /** Is there where the user has stopped the container. */
+  stopMark(id: string): string;
   upper(id: string): string;
   work(id: string): string;
   /** Where the overlay is mounted, in the container's own mount namespace only. */
@@ -103,6 +107,8 @@ export interface Paths extends Roots {
   /** Held (flock) by the monitor as long as it lives: `running` is derived from it. */
   lock(id: string): string;
   attachSocket(id: string): string;
+  /** The restart policy, where it is not that of the launch plan any more: see native/restart.c. */
+  policy(id: string): string;
   /** The plan's release and cleanup ops, for the command that finds a monitor dead. */
   teardown(id: string): string;
   /** The addresses and ports of a running container, for `ps` and `inspect`. */
@@ -163,6 +169,8 @@ export function pathsOf(roots: Roots): Paths {
     containerRecord: (id) => join(container(id), 'container.json'),
     config: (id) => join(container(id), 'config.json'),
     state: (id) => join(container(id), 'state.json'),
+    health: (id) => join(container(id), 'health.json'),
+    stopMark: (id) => join(container(id), 'stopped'),
     upper: (id) => join(container(id), 'upper'),
     work: (id) => join(container(id), 'work'),
     rootfs: (id) => join(container(id), 'rootfs'),
@@ -193,6 +201,7 @@ export function pathsOf(roots: Roots): Paths {
     run,
     lock: (id) => join(run(id), 'lock'),
     attachSocket: (id) => join(run(id), 'attach.sock'),
+    policy: (id) => join(run(id), 'policy'),
     teardown: (id) => join(run(id), 'teardown'),
     networkSettings: (id) => join(run(id), 'network.json'),
     recordsLock: join(runRoot, 'records.lock'),

@@ -17,6 +17,12 @@ export async function attachContainer(
   if (container.status === 'paused') {
     throw new TinyrunError('conflict', 'You cannot attach to a paused container, unpause it first');
   }
+  if (container.status === 'restarting') {
+    throw new TinyrunError(
+      'conflict',
+      'You cannot attach to a restarting container, wait until it is running',
+    );
+  }
   if (container.status !== 'running') {
     throw new TinyrunError('conflict', 'You cannot attach to a stopped container, start it first');
   }

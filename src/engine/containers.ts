@@ -49,7 +49,14 @@ export const KILLED = 137;
 export function statusOf(state: StateRecord | undefined, lockHeld: boolean): Status {
   if (state === undefined) return 'created';
   if (state.error !== undefined && state.pid === 0) return 'created';
-  return lockHeld && state.finishedAt === undefined ? 'running' : 'exited';
+  if (!lockHeld) return 'exited';
+  if (state.finishedAt === undefined) return 'running';
+  return state.restarting === true ? 'restarting' : 'exited';
+}
+
+/** Whether a container is in use: its monitor has it running, standing still, or about to run again. */
+export function isUp(status: Status): boolean {
+  return status === 'running' || status === 'paused' || status === 'restarting';
 }
 
 /** The state of a container whose monitor is dead: nobody wrote how it ended, so it was killed. */

@@ -1,4 +1,5 @@
 import { sizeOfImages, storeSizes, totalSize } from '../image/prune.ts';
+import { isUp } from './containers.ts';
 import type { Core } from './core.ts';
 import { listContainers } from './query.ts';
 import { treeSize } from './tree-size.ts';
@@ -26,7 +27,7 @@ export async function diskUsage(core: Core): Promise<DiskUsage> {
   const store = await core.store();
   const containers = await listContainers(core);
   const sizes = await Promise.all(containers.map(({ id }) => treeSize(core.paths.container(id))));
-  const idle = sizes.filter((_, at) => containers[at]?.status !== 'running');
+  const idle = sizes.filter((_, at) => !isUp(containers[at]?.status ?? 'exited'));
   const images = store.list();
   const used = new Set(containers.map(({ record }) => record.image.id));
   const active = images.filter(({ id }) => used.has(id));

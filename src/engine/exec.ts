@@ -105,8 +105,12 @@ function hold({ status, state }: Container): LiveProcess | undefined {
   return status === 'running' && state !== undefined ? holdProcess(state.pid, state.startTime) : undefined;
 }
 
-function notRunning({ id }: Container, details: ErrorDetails = {}): TinyrunError {
-  return new TinyrunError('conflict', `container ${id} is not running`, details);
+function notRunning({ id, status }: Container, details: ErrorDetails = {}): TinyrunError {
+  const text =
+    status === 'restarting'
+      ? `Container ${id} is restarting, wait until the container is running`
+      : `container ${id} is not running`;
+  return new TinyrunError('conflict', text, details);
 }
 
 interface PlanFrom {

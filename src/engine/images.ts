@@ -1,5 +1,6 @@
 import type { RemovedImage, Store } from '../image/store.ts';
 import type { StoredImage } from '../image/stored-image.ts';
+import { isUp } from './containers.ts';
 import type { Core } from './core.ts';
 import { imageEvent } from './events.ts';
 import { listNow } from './query.ts';
@@ -86,7 +87,7 @@ export async function usesOf(
   return () =>
     listNow(core, lockIsHeld).map(({ id, status, record }) => ({
       id,
-      running: status === 'running',
+      running: isUp(status),
       image: record.image.id,
     }));
 }

@@ -30,7 +30,6 @@ import type { ContainerSummary, ListHow } from './list.ts';
 import type { LoginRequest } from './login.ts';
 import type { LogEntry, LogsHow } from './logs.ts';
 import type { NetworkFacts } from './network-facts.ts';
-import type { Limits } from './options.ts';
 import type { PrunedContainers } from './prune.ts';
 import type { Pulled, PullHow } from './pull.ts';
 import type { PushedImage, PushHow } from './push.ts';
@@ -41,7 +40,7 @@ import type { Started, StartHow } from './start.ts';
 import type { Stats, StatsHow } from './stats.ts';
 import type { StopHow } from './stop.ts';
 import type { Processes } from './top.ts';
-import type { Updated } from './update.ts';
+import type { Changes, Updated } from './update.ts';
 
 export type { Pressure, PressureOf, Stall } from '../cgroups/pressure.ts';
 export type { ErrorKind } from '../errors.ts';
@@ -97,12 +96,14 @@ export type { Started, StartHow } from './start.ts';
 export type { Stats, StatsHow, Usage as ContainerUsage } from './stats.ts';
 export type { StopHow } from './stop.ts';
 export type { Processes } from './top.ts';
-export type { Updated } from './update.ts';
+export type { Changes, Updated } from './update.ts';
 
 /** Containers are named by name, id, or the beginning of an id; every method throws TinyrunError. */
 export interface Engine {
   create(request: ContainerRequest, how?: CreateHow): Promise<Created>;
   start(container: string, how: StartHow): Promise<Started>;
+  /** Names of what `start --all-restartable` starts: what has a restart policy and was not stopped by the user, oldest first. */
+  restartable(): Promise<string[]>;
   /** Starts what `create` has just returned, without reading it again. */
   startCreated(created: Created, how: StartHow): Promise<Started>;
   /** All containers, newest first. */
@@ -123,8 +124,8 @@ export interface Engine {
   ports(container: string): Promise<NetworkFacts['ports']>;
   /** What it has changed of its image's files. */
   changes(container: string): Promise<readonly Change[]>;
-  /** Changes limits: now where it runs, and for all its starts. */
-  update(container: string, limits: Limits): Promise<Updated>;
+  /** Changes limits and the restart policy: now where it runs, and for all its starts. */
+  update(container: string, changes: Changes): Promise<Updated>;
   /** Variables for all its starts; one that runs cannot be given any. @param env `KEY=value` */
   updateEnvironment(container: string, env: readonly string[]): Promise<void>;
   /** Once a second what containers use. */
@@ -204,6 +205,7 @@ export function openEngine(options: EngineOptions = {}): Engine {
     create: async (request, how) =>
       (await import('./create.ts')).createContainer(core, completeOptions(request), how),
     start: async (text, how) => (await import('./start.ts')).startContainer(core, text, how),
+    restartable: async () => (await import('./restart-policy.ts')).restartable(core),
     startCreated: async ({ record, image }, how) =>
       (await import('./start.ts')).startRecord(core, record, { ...how, image }),
     list: async (how) => (await import('./list.ts')).summarize(core, how),
@@ -218,7 +220,7 @@ export function openEngine(options: EngineOptions = {}): Engine {
     top: async (text, psArguments) => (await import('./top.ts')).containerProcesses(core, text, psArguments),
     ports: async (text) => (await import('./list.ts')).publishedPorts(core, text),
     changes: async (text) => (await import('./diff.ts')).containerChanges(core, text),
-    update: async (text, limits) => (await import('./update.ts')).updateContainer(core, text, limits),
+    update: async (text, changes) => (await import('./update.ts')).updateContainer(core, text, changes),
     updateEnvironment: async (text, env) =>
       (await import('./update-environment.ts')).updateEnvironment(core, text, env),
     stats: (how) => statsOf(core, how),

@@ -10,7 +10,7 @@ export function hostConfigOf(options: CreateOptions): Readonly<Record<string, un
     LogConfig: { Type: options.logDriver, Config: options.logOptions },
     NetworkMode: networkModeOf(options),
     PortBindings: portBindingsOf(network.publish),
-    RestartPolicy: { Name: 'no', MaximumRetryCount: 0 },
+    RestartPolicy: { Name: options.restart?.policy ?? 'no', MaximumRetryCount: options.restart?.max ?? 0 },
     AutoRemove: options.remove,
     CapAdd: orNull(options.capAdd),
     CapDrop: orNull(options.capDrop),

@@ -1,12 +1,15 @@
 import type { PressureOf, Stall } from '../cgroups/pressure.ts';
 import { isUnpacked } from '../image/layers.ts';
 import type { StoredImage } from '../image/stored-image.ts';
+import { errnoName } from '../native/errno.ts';
 import { inspectNetwork } from '../network/inspect.ts';
+import type { Healthcheck } from '../oci/image-spec.ts';
 import type { Spec } from '../oci/runtime-spec.ts';
 import { familiarName, parseReference } from '../registry/reference.ts';
 import { NEVER } from './clock.ts';
-import type { Container } from './containers.ts';
+import { type Container, type ContainerRecord, isUp, type StateRecord } from './containers.ts';
 import type { Core } from './core.ts';
+import { readHealth } from './health.ts';
 import { hostConfigOf } from './inspect-host-config.ts';
 import { lookUp } from './list.ts';
 import { readSettings } from './network-facts.ts';
@@ -27,14 +30,18 @@ export async function inspectContainer(core: Core, text: string): Promise<Inspec
     Created: record.created,
     Path: record.args[0] ?? '',
     Args: record.args.slice(1),
-    State: { ...stateOf(container), ...(running ? await strainOf(core, container) : {}) },
+    State: {
+      ...stateOf(container),
+      ...healthOf(core, container),
+      ...(running ? await strainOf(core, container) : {}),
+    },
     Image: image.id,
     ResolvConfPath: core.paths.etcFile(id, 'resolv.conf'),
     HostnamePath: core.paths.etcFile(id, 'hostname'),
     HostsPath: core.paths.etcFile(id, 'hosts'),
     LogPath: options.logDriver === 'none' ? '' : core.paths.log(id),
     Name: `/${record.name}`,
-    RestartCount: 0,
+    RestartCount: container.state?.restarts ?? 0,
     Driver: 'overlay',
     Platform: image.platform.os,
     MountLabel: '',
@@ -83,19 +90,55 @@ export async function inspectImage(core: Core, text: string): Promise<Inspection
 }
 
 function stateOf({ state, status }: Container): Inspection {
-  const running = status === 'running' || status === 'paused';
+  const running = isUp(status);
+  const restarting = status === 'restarting';
   return {
     Status: status,
     Running: running,
     Paused: status === 'paused',
-    Restarting: false,
+    Restarting: restarting,
     OOMKilled: state?.oomKilled ?? false,
     Dead: status === 'dead',
-    Pid: running ? (state?.pid ?? 0) : 0,
-    ExitCode: running ? 0 : (state?.exitCode ?? 0),
-    Error: state?.error ?? '',
+    Pid: running && !restarting ? (state?.pid ?? 0) : 0,
+    ExitCode: running && !restarting ? 0 : (state?.exitCode ?? 0),
+    Error: state?.error ?? failureText(state?.failure),
     StartedAt: state?.startedAt ?? NEVER,
-    FinishedAt: running ? NEVER : (state?.finishedAt ?? NEVER),
+    FinishedAt: running && !restarting ? NEVER : (state?.finishedAt ?? NEVER),
+  };
+}
+
+/** Why the monitor could not start it again. It has no sentences, and the plan that had them is gone. */
+function failureText(failure: StateRecord['failure']): string {
+  if (failure === undefined) return '';
+  return `Cannot start the container again: ${errnoName(failure.errno)}`;
+}
+
+/** Docker's State.Health, where there is a health check. */
+function healthOf(core: Core, container: Container): Inspection {
+  const health = readHealth(core, container);
+  if (health === undefined) return {};
+  const Log = health.log.map(({ start, end, exitCode, output }) => ({
+    Start: start,
+    End: end,
+    ExitCode: exitCode,
+    Output: output,
+  }));
+  return { Health: { Status: health.status, FailingStreak: health.failingStreak, Log } };
+}
+
+/** The image's, with what was asked for over it. */
+function healthcheckOf({ image, options }: ContainerRecord): Healthcheck | undefined {
+  const asked = options.healthcheck;
+  if (asked === undefined) return image.config.Healthcheck;
+  if (asked.off === true) return { Test: ['NONE'] };
+  return {
+    ...image.config.Healthcheck,
+    ...optional('Test', asked.command === undefined ? undefined : ['CMD-SHELL', asked.command]),
+    ...optional('Interval', asked.interval),
+    ...optional('Timeout', asked.timeout),
+    ...optional('StartPeriod', asked.startPeriod),
+    ...optional('StartInterval', asked.startInterval),
+    ...optional('Retries', asked.retries),
   };
 }
 
@@ -143,7 +186,7 @@ function configOf({ id, record }: Container, env: readonly string[]): Inspection
         : options.entrypoint === undefined
           ? (defaults.Cmd ?? null)
           : null,
-    ...optional('Healthcheck', defaults.Healthcheck),
+    ...optional('Healthcheck', healthcheckOf(record)),
     Image: options.image,
     Volumes: defaults.Volumes ?? null,
     WorkingDir: options.workingDir ?? defaults.WorkingDir ?? '',

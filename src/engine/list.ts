@@ -1,11 +1,14 @@
 import type { Container } from './containers.ts';
 import type { Core } from './core.ts';
+import type { HealthRecord } from './health.ts';
 import { type NetworkFacts, readSettings } from './network-facts.ts';
 import { findContainer, listContainers } from './query.ts';
 
 /** A row of `ps`. */
 export interface ContainerSummary extends Container {
   readonly network?: NetworkFacts;
+  /** Where it runs and has a health check. */
+  readonly health?: HealthRecord['status'];
   /** Bytes, where they were asked for: what it wrote, and with its image. */
   readonly size?: { readonly own: number; readonly virtual: number };
 }
@@ -35,16 +38,27 @@ async function withSizes(core: Core, containers: readonly ContainerSummary[]): P
 
 async function withFacts(core: Core, containers: Container[]): Promise<ContainerSummary[]> {
   if (!containers.some(({ status }) => status === 'running')) return containers;
-  const [{ withPaused }, { hostCgroups }] = await Promise.all([
+  const [{ withPaused }, { hostCgroups }, { readHealth }] = await Promise.all([
     import('./pause.ts'),
     import('../cgroups/host.ts'),
+    import('./health.ts'),
   ]);
   const host = hostCgroups();
   return containers.map((container) => {
     if (container.status !== 'running') return container;
     const network = readSettings(core.paths, container.id);
-    return withPaused(core, network === undefined ? container : { ...container, network }, host);
+    const health = hasHealth(container) ? readHealth(core, container)?.status : undefined;
+    const summary = {
+      ...container,
+      ...(network === undefined ? {} : { network }),
+      ...(health === undefined ? {} : { health }),
+    };
+    return withPaused(core, summary, host);
   });
+}
+
+function hasHealth({ record: { options, image } }: Container): boolean {
+  return options.healthcheck !== undefined || image.config.Healthcheck !== undefined;
 }
 
 /** One container as `ps` has it. @throws TinyrunError `not_found`, `conflict` (ambiguous prefix) */

@@ -20,6 +20,16 @@ export interface CreateOptions {
   readonly openStdin: boolean;
   readonly attach: readonly ('stdin' | 'stdout' | 'stderr')[];
   readonly remove: boolean;
+  /** Absent: `no`. */
+  readonly restart?: {
+    readonly policy: 'no' | 'on-failure' | 'always' | 'unless-stopped';
+    /** Of `on-failure`; 0: without end. */
+    readonly max: number;
+  };
+  readonly healthcheck?: HealthRequest;
+  readonly healthOnFailure?: 'none' | 'kill' | 'restart' | 'stop';
+  /** Seconds after which it is killed. */
+  readonly lifetime?: number;
   readonly init: boolean;
   readonly readonlyRootfs: boolean;
   readonly privileged: boolean;
@@ -46,6 +56,20 @@ export interface CreateOptions {
   readonly logOptions: Readonly<Record<string, string>>;
   readonly platform?: string;
 }
+
+/** What is said over the image's HEALTHCHECK. Times in nanoseconds, as in the image. */
+export type HealthRequest =
+  | { readonly off: true }
+  | {
+      readonly off?: false;
+      /** For the shell of the container. */
+      readonly command?: string;
+      readonly interval?: number;
+      readonly timeout?: number;
+      readonly retries?: number;
+      readonly startPeriod?: number;
+      readonly startInterval?: number;
+    };
 
 export type SecurityOption =
   | {

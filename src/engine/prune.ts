@@ -1,4 +1,4 @@
-import type { Container } from './containers.ts';
+import { type Container, isUp } from './containers.ts';
 import type { Core } from './core.ts';
 import { emitEvent } from './events.ts';
 import { listContainers } from './query.ts';
@@ -20,7 +20,7 @@ export async function pruneContainers(
   const deleted: string[] = [];
   let reclaimed = 0;
   for (const container of await listContainers(core)) {
-    if (container.status === 'running' || !matches(container)) continue;
+    if (isUp(container.status) || !matches(container)) continue;
     const size = await treeSize(core.paths.container(container.id));
     const { id, finish } = await removeContainer(core, container.id);
     await finish();

@@ -2,7 +2,7 @@ import { existsSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { writeJson } from '../disk/atomic.ts';
 import { errorCode, TinyrunError } from '../errors.ts';
 import { timestamp } from './clock.ts';
-import { containerIds, endedState, KILLED, readRecord, readState, statusOf } from './containers.ts';
+import { containerIds, endedState, isUp, KILLED, readRecord, readState, statusOf } from './containers.ts';
 import type { Core } from './core.ts';
 import { containerEvent } from './events.ts';
 import { idOfName, namesOf, releaseName } from './names.ts';
@@ -83,7 +83,7 @@ export async function settle(core: Core, id: string): Promise<void> {
   const lockIsHeld = await core.lockIsHeld();
   const { CLEANUP_PATIENCE_MS, until } = await import('./stop.ts');
   await until(() => {
-    if (lockIsHeld(paths.lock(id))) return statusOf(readState(paths, id), true) === 'running';
+    if (lockIsHeld(paths.lock(id))) return isUp(statusOf(readState(paths, id), true));
     return existsSync(paths.teardown(id)) || !isFresh(paths.run(id), SETTLE_MS);
   }, CLEANUP_PATIENCE_MS);
   await recoverContainer(core, id, SETTLE_MS);
@@ -92,6 +92,12 @@ export async function settle(core: Core, id: string): Promise<void> {
 /** Writes down that a container was killed together with its monitor. */
 async function recordDeath(core: Core, id: string): Promise<void> {
   const state = readState(core.paths, id);
+  if (state?.restarting === true) {
+    // Its monitor has died while it waited: nobody starts it again.
+    const { restarting: _, ...ended } = state;
+    writeJson(core.paths.state(id), ended);
+    return;
+  }
   if (state === undefined || state.finishedAt !== undefined || state.pid === 0) return;
   writeJson(core.paths.state(id), { ...endedState(state), finishedAt: timestamp() });
   const record = readRecord(core.paths, id);

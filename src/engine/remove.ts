@@ -3,7 +3,7 @@ import { makePrivateDirectory } from '../disk/atomic.ts';
 import type { Paths } from '../disk/paths.ts';
 import { errorCode, TinyrunError } from '../errors.ts';
 import type { Op } from '../native/plan.ts';
-import { type Container, resolveId } from './containers.ts';
+import { type Container, isUp, resolveId } from './containers.ts';
 import type { Core } from './core.ts';
 import { containerEvent } from './events.ts';
 import { namesOf, releaseName } from './names.ts';
@@ -26,13 +26,13 @@ export async function removeContainer(
   const id = resolveId(core.paths, text);
   const { recoverContainer, settle } = await import('./recover.ts');
   // A start that is under way would go on in a container that is gone.
-  if ((await findOrDamaged(core, id, how))?.status !== 'running') await settle(core, id);
+  if (!isUp((await findOrDamaged(core, id, how))?.status ?? 'created')) await settle(core, id);
   const container = await findOrDamaged(core, id, how);
-  if (container?.status === 'running') {
+  if (container !== undefined && isUp(container.status)) {
     if (how.force !== true) {
       throw new TinyrunError(
         'conflict',
-        `cannot remove container "/${container.name}": container is running: stop the container before removing or force remove`,
+        `cannot remove container "/${container.name}": container is ${container.status}: stop the container before removing or force remove`,
       );
     }
     const { killAndWait } = await import('./stop.ts');

@@ -1,6 +1,7 @@
 import { writeJson } from '../disk/atomic.ts';
 import { withLock } from '../disk/lock.ts';
 import { TinyrunError } from '../errors.ts';
+import { isUp } from './containers.ts';
 import type { Core } from './core.ts';
 import { containerEvent } from './events.ts';
 import { checkName, releaseName, reserveName } from './names.ts';
@@ -20,7 +21,7 @@ async function rename(core: Core, text: string, newName: string): Promise<void> 
   if (name === record.name) {
     throw new TinyrunError('invalid', 'Renaming a container with the same name as its current name');
   }
-  if (status === 'running' && record.options.remove) {
+  if (isUp(status) && record.options.remove) {
     // Its monitor gives the name back when it ends, and knows only the one that it was started with.
     throw new TinyrunError('unsupported', `Cannot rename container "${record.name}": it runs with --rm`, {
       hint: 'Give the name with `run --name`',

@@ -1,6 +1,7 @@
 import { readdirSync, rmdirSync } from 'node:fs';
 import { errorCode } from '../errors.ts';
 import { cgroupParentOf } from './cgroup-path.ts';
+import { isUp } from './containers.ts';
 import type { Core } from './core.ts';
 import { listContainers } from './query.ts';
 import { recoverAll } from './recover.ts';
@@ -9,7 +10,7 @@ import { killAndWait, waitForMonitor } from './stop.ts';
 /** Removes everything of this store: containers, networks, images, cgroups. What lies elsewhere in the machine stays. */
 export async function resetStore(core: Core): Promise<void> {
   for (const container of await listContainers(core)) {
-    if (container.status === 'running') await killAndWait(core, container);
+    if (isUp(container.status)) await killAndWait(core, container);
     await waitForMonitor(core, container.id);
   }
   await recoverAll(core);

@@ -1,4 +1,5 @@
 import { TinyrunError } from '../errors.ts';
+import { isUp } from './containers.ts';
 import type { Core } from './core.ts';
 import { containerEvent } from './events.ts';
 import { findContainer } from './query.ts';
@@ -12,7 +13,7 @@ export interface RestartHow extends StopHow {
 /** Stops a container where it runs, then starts it, detached. @throws TinyrunError as stop and start do */
 export async function restartContainer(core: Core, text: string, how: RestartHow = {}): Promise<void> {
   const container = await findContainer(core, text);
-  if (container.status === 'running') {
+  if (isUp(container.status)) {
     if (container.record.options.remove) {
       throw new TinyrunError(
         'conflict',

@@ -58,7 +58,8 @@ function failedOp(plan: LaunchPlan, phase: string, index: number): Op | undefine
     case 'connect':
     case 'release':
     case 'cleanup':
-      return plan[phase][index];
+    case 'probe':
+      return plan[phase]?.[index];
     default:
       return undefined;
   }

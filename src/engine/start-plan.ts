@@ -10,7 +10,7 @@ import type { LaunchPlan, Op } from '../native/plan.ts';
 import type { NetworkPlan } from '../network/networks.ts';
 import type { Spec } from '../oci/runtime-spec.ts';
 import { ownCapabilities } from '../runtime/capabilities.ts';
-import { compile, type Supervision } from '../runtime/compile.ts';
+import { compile } from '../runtime/compile.ts';
 import { thermalThrottlePaths } from '../runtime/defaults.ts';
 import { hostDevices, resolveDevices } from '../runtime/devices.ts';
 import { limitsFromProc } from '../runtime/rlimits.ts';
@@ -18,7 +18,6 @@ import { type SeccompFilter, seccompFor } from '../runtime/seccomp/seccomp.ts';
 import { cgroupsPathOf } from './cgroup-path.ts';
 import type { ContainerRecord } from './containers.ts';
 import type { Core } from './core.ts';
-import { openActor } from './event-actor.ts';
 import { accountIn } from './image-root.ts';
 import { logLimits } from './log-limits.ts';
 import { hostnameOf } from './network-plan.ts';
@@ -28,6 +27,7 @@ import { discardOps } from './remove.ts';
 import { containerCapabilities, containerSpec } from './spec.ts';
 import type { EtcFiles } from './spec-mounts.ts';
 import type { StartHow } from './start.ts';
+import { type Supervised, supervisionOf } from './supervision.ts';
 
 /** A plan, and what is needed to say why it failed. */
 export interface Launchable {
@@ -97,6 +97,12 @@ export async function planLaunch(core: Core, record: ContainerRecord, from: Plan
   });
   core.phase('spec');
   const discard = options.remove ? discardOps(paths, id, record.name) : { release: [], cleanup: [] };
+  const cgroup = planCgroup(host, cgroupsPath, spec.linux.resources ?? {});
+  // The step of a build is no container that anybody knows of.
+  const supervised: Supervised =
+    from.how.step === undefined
+      ? await supervisionOf(core, { record, spec, cgroup, seccompProgram: filter?.program })
+      : { options: {} };
   const plan = compile(spec, {
     id,
     paths: { statePath: paths.state(id), logPath: paths.log(id), attachSocket: paths.attachSocket(id) },
@@ -107,10 +113,11 @@ export async function planLaunch(core: Core, record: ContainerRecord, from: Plan
       work: paths.work(id),
       options: overlayOptions(options, from.how),
     },
-    cgroup: planCgroup(host, cgroupsPath, spec.linux.resources ?? {}),
+    cgroup,
     network: from.network,
     ...(filter === undefined ? {} : { seccompProgram: filter.program }),
-    supervision: from.how.step === undefined ? supervisionOf(core, record) : {},
+    supervision: supervised.options,
+    ...(supervised.probe === undefined ? {} : { probe: supervised.probe }),
     ...(from.how.step === undefined ? {} : { extraMounts: from.how.step.mounts, withClient: true }),
     openStdin: options.openStdin,
     stdinOnce: options.openStdin && options.attach.includes('stdin'),
@@ -120,13 +127,6 @@ export async function planLaunch(core: Core, record: ContainerRecord, from: Plan
     extraCleanup: discard.cleanup,
   });
   return { plan, spec, rootDirectories };
-}
-
-function supervisionOf(core: Core, record: ContainerRecord): Supervision {
-  return {
-    journal: { path: core.paths.events, actor: openActor(record), of: 'container' },
-    ...(record.options.remove ? { removes: true } : {}),
-  };
 }
 
 /** A container that was made for this start has nothing of its own yet: one mount less to look into the image. */

@@ -67,11 +67,19 @@ export async function startContainer(core: Core, text: string, how: StartHow): P
     }
     throw new TinyrunError('conflict', `Cannot start container "${container.name}": it is running already`);
   }
+  if (container.status === 'restarting') {
+    throw new TinyrunError(
+      'conflict',
+      `Cannot start container "${container.name}": it is restarting already`,
+    );
+  }
   // It may have ended a moment ago: its monitor is still clearing away, or was killed and somebody else has to.
   const { waitForMonitor } = await import('./stop.ts');
   await waitForMonitor(core, container.id);
   const { recoverContainer } = await import('./recover.ts');
   await recoverContainer(core, container.id);
+  const { allowRestart } = await import('./restart-policy.ts');
+  allowRestart(core.paths, container.id);
   return startRecord(core, container.record, how);
 }
 

@@ -1,10 +1,18 @@
 import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { TinyrunError } from '../errors.ts';
-import { type Container, readState, type StateRecord } from './containers.ts';
+import {
+  type Container,
+  type ContainerRecord,
+  isUp,
+  readContainer,
+  readState,
+  type StateRecord,
+} from './containers.ts';
 import type { Core } from './core.ts';
 import { containerEvent } from './events.ts';
 import { findContainer } from './query.ts';
+import { forbidRestart, mayRestart } from './restart-policy.ts';
 import { signalNumber } from './signals.ts';
 
 const DEFAULT_TIMEOUT_S = 10;
@@ -28,16 +36,31 @@ export interface StopHow {
  * @throws TinyrunError `not_found`; `unavailable` where even SIGKILL does not end it
  */
 export async function stopContainer(core: Core, text: string, how: StopHow = {}): Promise<void> {
-  const container = await findContainer(core, text);
-  if (container.status !== 'running') return;
-  const { options, image } = container.record;
-  const signal = signalNumber(how.signal ?? options.stopSignal ?? image.config.StopSignal ?? 'SIGTERM');
-  const timeout = how.timeout ?? options.stopTimeout ?? DEFAULT_TIMEOUT_S;
+  let container = await findContainer(core, text);
+  if (!isUp(container.status)) return;
+  // Its monitor may have decided to start it again a moment before it was told not to: that life is stopped, too.
+  for (; isUp(container.status); container = await findAgain(core, container)) {
+    await forbidRestart(core, container);
+    if (container.status === 'restarting') await ended(core, container, KILL_PATIENCE_MS);
+    else await stopNow(core, container, how);
+    if (!mayRestart(container.record)) break;
+  }
+  await containerEvent(core, container.record, 'stop');
+}
+
+async function stopNow(core: Core, container: Container, how: StopHow): Promise<void> {
+  const signal = how.signal === undefined ? stopSignalOf(container.record) : signalNumber(how.signal);
+  const timeout = how.timeout ?? stopTimeoutOf(container.record);
   await signalled(core, container, signal);
   await letGo(core, container);
   const limit = timeout < 0 ? Number.POSITIVE_INFINITY : timeout * 1000;
-  if (!(await ended(core, container, limit))) await killAndWait(core, container);
-  await containerEvent(core, container.record, 'stop');
+  if (!(await ended(core, container, limit))) await killNow(core, container);
+}
+
+/** With --rm it may be gone. */
+async function findAgain(core: Core, container: Container): Promise<Container> {
+  const lockIsHeld = await core.lockIsHeld();
+  return readContainer(core.paths, container.id, lockIsHeld) ?? { ...container, status: 'exited' };
 }
 
 /**
@@ -47,6 +70,12 @@ export async function stopContainer(core: Core, text: string, how: StopHow = {})
 export async function killContainer(core: Core, text: string, signal = 'SIGKILL'): Promise<void> {
   const number = signalNumber(signal);
   const container = await findContainer(core, text);
+  if (isUp(container.status) && isLast(container, number)) await forbidRestart(core, container);
+  // With Docker, too, it is stopped where there is nothing to send a signal to.
+  if (container.status === 'restarting') {
+    await ended(core, container, KILL_PATIENCE_MS);
+    return;
+  }
   if (container.status !== 'running' || !(await signalled(core, container, number))) {
     throw new TinyrunError(
       'conflict',
@@ -58,8 +87,31 @@ export async function killContainer(core: Core, text: string, signal = 'SIGKILL'
   if (number === signalNumber('SIGKILL')) await ended(core, container, KILL_PATIENCE_MS);
 }
 
+/** Whether a signal says that the container shall end, and not only that something be done. */
+function isLast({ record }: Container, number: number): boolean {
+  return number === signalNumber('SIGKILL') || number === stopSignalOf(record);
+}
+
+export function stopSignalOf({ options, image }: ContainerRecord): number {
+  return signalNumber(options.stopSignal ?? image.config.StopSignal ?? 'SIGTERM');
+}
+
+/** Seconds. */
+export function stopTimeoutOf({ options }: ContainerRecord): number {
+  return options.stopTimeout ?? DEFAULT_TIMEOUT_S;
+}
+
 /** SIGKILL, and waits until the container has ended. @throws TinyrunError `unavailable` where it does not */
-export async function killAndWait(core: Core, container: Container): Promise<void> {
+export async function killAndWait(core: Core, found: Container): Promise<void> {
+  let container = found;
+  for (; isUp(container.status); container = await findAgain(core, container)) {
+    await forbidRestart(core, container);
+    if (container.status === 'restarting') await ended(core, container, KILL_PATIENCE_MS);
+    else await killNow(core, container);
+  }
+}
+
+async function killNow(core: Core, container: Container): Promise<void> {
   await signalled(core, container, signalNumber('SIGKILL'));
   await letGo(core, container);
   if (await ended(core, container, KILL_PATIENCE_MS)) return;
@@ -92,7 +144,9 @@ async function ended(core: Core, container: Container, limitMs: number): Promise
     const held = lockIsHeld(paths.lock(container.id));
     if (!held || !existsSync(paths.container(container.id))) return true;
     const state = readState(paths, container.id);
-    return state === undefined || state.finishedAt !== undefined || state.startTime !== startTime;
+    if (state === undefined || state.startTime !== startTime) return true;
+    // One that waits for its next life has ended when the monitor has given that up.
+    return state.finishedAt !== undefined && (container.status !== 'restarting' || state.restarting !== true);
   }, limitMs);
 }
 

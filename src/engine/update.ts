@@ -6,10 +6,14 @@ import { writeJson } from '../disk/atomic.ts';
 import { withLock } from '../disk/lock.ts';
 import { errorCode, SyscallError, TinyrunError } from '../errors.ts';
 import { type ContainerCgroup, cgroupOf } from './container-cgroup.ts';
+import { isUp } from './containers.ts';
 import type { Core } from './core.ts';
 import { containerEvent } from './events.ts';
-import type { Limits } from './options.ts';
+import type { CreateOptions, Limits } from './options.ts';
 import { findContainer } from './query.ts';
+
+/** Limits, and the restart policy. */
+export type Changes = Limits & Pick<CreateOptions, 'restart'>;
 
 export interface Updated {
   readonly warnings: readonly string[];
@@ -21,23 +25,36 @@ export interface Updated {
  * @returns warnings
  * @throws TinyrunError `invalid` in Docker's words; `conflict` where it uses more than it should get
  */
-export function updateContainer(core: Core, text: string, changes: Limits): Promise<Updated> {
+export function updateContainer(core: Core, text: string, changes: Changes): Promise<Updated> {
   return withLock(core.paths.recordsLock, 'exclusive', () => update(core, text, changes));
 }
 
-async function update(core: Core, text: string, changes: Limits): Promise<Updated> {
-  const { id, record, status, name } = await findContainer(core, text);
+async function update(core: Core, text: string, { restart, ...changes }: Changes): Promise<Updated> {
+  const found = await findContainer(core, text);
+  const { id, record, status, name } = found;
+  if (restart !== undefined && restart.policy !== 'no' && record.options.remove) {
+    throw new TinyrunError(
+      'conflict',
+      'Restart policy cannot be updated because AutoRemove is enabled for the container',
+    );
+  }
   const before = record.options.limits;
   const limits = mergeLimits(before, changes);
   const cgroup = cgroupOf(core, record);
   const machine = hostMachine();
   const { resources, warnings } = resourcesOf(limits, cgroup.host, machine);
-  if (status === 'running') {
+  if (isUp(status)) {
     const writesFor = cgroup.host.version === 'v2' ? writesForV2 : writesForV1;
     const old = writesFor(resourcesOf(before, cgroup.host, machine).resources);
     applyWrites(changedWrites(old, writesFor(resources)), cgroup, { name });
   }
-  writeJson(core.paths.containerRecord(id), { ...record, options: { ...record.options, limits } });
+  writeJson(core.paths.containerRecord(id), {
+    ...record,
+    options: { ...record.options, limits, ...(restart === undefined ? {} : { restart }) },
+  });
+  if (restart !== undefined && isUp(status)) {
+    await (await import('./restart-policy.ts')).changePolicy(core, found, restart);
+  }
   await containerEvent(core, record, 'update');
   return { warnings };
 }

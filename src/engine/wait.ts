@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Container, KILLED, readState } from './containers.ts';
+import { type Container, isUp, KILLED, readState } from './containers.ts';
 import type { Core } from './core.ts';
 import { findContainer } from './query.ts';
 
@@ -14,7 +14,7 @@ export async function waitContainer(core: Core, text: string): Promise<number> {
 
 /** As {@link waitContainer}, of a container that was looked up already. */
 export async function waitFor(core: Core, container: Container): Promise<number> {
-  if (container.status !== 'running') return container.state?.exitCode ?? 0;
+  if (!isUp(container.status)) return container.state?.exitCode ?? 0;
   // The attach socket tells the exit also of a container that is removed with it (--rm); without one, poll the state.
   const told = await exitThroughSocket(core, container.id);
   if (told !== undefined) return told;
@@ -22,7 +22,8 @@ export async function waitFor(core: Core, container: Container): Promise<number>
   for (;;) {
     const held = lockIsHeld(core.paths.lock(container.id));
     const state = readState(core.paths, container.id);
-    if (state?.exitCode !== undefined && state.finishedAt !== undefined) return state.exitCode;
+    if (state?.exitCode !== undefined && state.finishedAt !== undefined && state.restarting !== true)
+      return state.exitCode;
     if (!held || state === undefined) return KILLED;
     await sleep(50);
   }

@@ -1,13 +1,20 @@
 import { TinyrunError } from '../errors.ts';
 import { FORMS, type Form, NAMESPACES, type OpOf, type Value } from './forms.ts';
-import type { LaunchPlan, Op, Phase } from './plan.ts';
+import {
+  type LaunchPlan,
+  type MonitorOptions,
+  type Op,
+  type Phase,
+  RESTART_POLICIES,
+  UNHEALTHY_ACTIONS,
+} from './plan.ts';
 
 /** The lists in the order of the binary header and of `enum tr_phase`. */
-export const PHASES: readonly Phase[] = ['prepare', 'child', 'connect', 'release', 'cleanup'];
+export const PHASES: readonly Phase[] = ['prepare', 'child', 'connect', 'release', 'cleanup', 'probe'];
 
 const MAGIC = 0x4e4c5052594e4954n;
 const VERSION = 1;
-const HEADER_SIZE = 28 * 8;
+const HEADER_SIZE = 44 * 8;
 const OP_SIZE = 64;
 const OPTIONAL = 1;
 
@@ -28,7 +35,7 @@ function rowOf<K extends Op['op']>(op: OpOf<K>): Row {
  */
 export function encodePlan(plan: LaunchPlan): Uint8Array {
   const lists = PHASES.map((phase) =>
-    (plan[phase as keyof LaunchPlan] as readonly Op[]).map((op) => rowOf(op)),
+    ((plan[phase as keyof LaunchPlan] ?? []) as readonly Op[]).map((op) => rowOf(op)),
   );
   const rows = lists.flat();
   const listsAt = HEADER_SIZE + rows.length * OP_SIZE;
@@ -64,6 +71,9 @@ function writeHeader(writer: PlanWriter, plan: LaunchPlan, lists: readonly (read
     plan.cgroupDirectory,
     monitor.journal?.path,
     monitor.journal?.actor,
+    monitor.restart?.policyPath,
+    monitor.health?.path,
+    monitor.health?.freezerPath,
   ].map((text) => (text === undefined ? 0 : writer.string(text, 'start the container')));
   const phases: number[] = [];
   let at = HEADER_SIZE;
@@ -84,11 +94,29 @@ function writeHeader(writer: PlanWriter, plan: LaunchPlan, lists: readonly (read
     flags,
     ...log,
     ...strings,
+    ...careOf(monitor),
     ...phases,
   ];
   fields.forEach((field, index) => {
     writer.number(index * 8, field);
   });
+}
+
+/** `struct tr_care`. */
+function careOf({ restart, health, lifetimeMs }: MonitorOptions): number[] {
+  return [
+    restart === undefined ? 0 : RESTART_POLICIES.indexOf(restart.policy),
+    restart?.max ?? 0,
+    health?.stopSignal ?? 0,
+    health?.stopTimeoutMs ?? 0,
+    lifetimeMs ?? 0,
+    health?.intervalMs ?? 0,
+    health?.timeoutMs ?? 0,
+    health?.retries ?? 0,
+    health?.startPeriodMs ?? 0,
+    health?.startIntervalMs ?? 0,
+    health === undefined ? 0 : UNHEALTHY_ACTIONS.indexOf(health.onUnhealthy),
+  ];
 }
 
 /** Writes into one growing buffer; host byte order, which is little-endian on both architectures. */

@@ -9,7 +9,7 @@ export function explainPlan(plan: LaunchPlan): string {
     `namespaces ${plan.namespaces.join(' ') || 'none'}${plan.cgroupDirectory === undefined ? '' : `, in cgroup ${plan.cgroupDirectory}`}`,
   ];
   for (const phase of PHASES) {
-    const ops = plan[phase as keyof LaunchPlan] as readonly Op[];
+    const ops = (plan[phase as keyof LaunchPlan] ?? []) as readonly Op[];
     ops.forEach((op, index) => {
       lines.push(`${phase.padEnd(8)}${String(index).padStart(3)}  ${explainOp(op)}`);
     });

@@ -52,6 +52,12 @@ export interface StateRecord {
   readonly exitCode?: number;
   readonly signal?: number;
   readonly oomKilled?: boolean;
+  /** How often the monitor has started it again. */
+  readonly restarts?: number;
+  /** It has ended and the monitor will start it again, if that lives. */
+  readonly restarting?: boolean;
+  /** Why the last attempt at that failed: as {@link FailedFrame}. */
+  readonly failure?: FailedFrame;
   /** Why a start failed; written by the engine. */
   readonly error?: string;
 }
@@ -241,7 +247,7 @@ function launchError(plan: LaunchPlan, failed: FailedFrame): LaunchError {
   const { opIndex } = failed;
   let what = RUN_MONITOR;
   if (phase === 'clone') what = "make the container's first process";
-  else if (phase !== 'monitor') what = plan[phase][opIndex]?.what ?? "set up the container's first process";
+  else if (phase !== 'monitor') what = plan[phase]?.[opIndex]?.what ?? "set up the container's first process";
   return new LaunchError(what, { phase, opIndex, errno });
 }
 

@@ -15,10 +15,12 @@
  *        `-- exit record on disk, exit reported to the clients
  *     cleanup   what nobody waits for: cgroups, upper directory
  *
+ * Where it has ended and is to be started again, `child` and `connect` run anew before `release`: what `prepare` has acquired stays.
+ *
  * A failure of `prepare`, `child` or `connect` runs `release` and `cleanup`. `what` never crosses the boundary: native code
  * reports {phase, opIndex, errno} and TypeScript owns the sentence.
  */
-export type Phase = 'prepare' | 'child' | 'connect' | 'release' | 'cleanup';
+export type Phase = 'prepare' | 'child' | 'connect' | 'release' | 'cleanup' | 'probe';
 
 export interface LaunchPlan {
   readonly monitor: MonitorOptions;
@@ -31,6 +33,8 @@ export interface LaunchPlan {
   readonly connect: readonly Op[];
   readonly release: readonly Op[];
   readonly cleanup: readonly Op[];
+  /** The health check: the list of a process that joins the container, its paths of namespaces relative to the container's /proc/<pid>. */
+  readonly probe?: readonly Op[];
 }
 
 export type CloneNamespace = 'mount' | 'pid' | 'uts' | 'ipc' | 'network' | 'user';
@@ -62,10 +66,46 @@ export interface MonitorOptions {
   };
   /** `release` removes the container's files (`--rm`). */
   readonly removes?: boolean;
+  readonly restart?: RestartOptions;
+  /** The container is killed when it has run for so long, ms; after a restart anew. */
+  readonly lifetimeMs?: number;
+  readonly health?: HealthOptions;
   /** Which file says that the kernel killed for memory: v2 `memory.events`, v1 `memory.oom_control` (both have `oom_kill N`). */
   readonly oomPath?: string;
   /** Sent SIGKILL first, before the namespace dies by itself: v2 `cgroup.kill`; or v1 `tasks`/`cgroup.procs` to be walked. */
   readonly killPath?: string;
+}
+
+/** As `enum tr_restart`; `never` only in the file. */
+export const RESTART_POLICIES = ['no', 'on-failure', 'always', 'unless-stopped', 'never'] as const;
+
+/** When the container is started again, with Docker's pauses in between. */
+export interface RestartOptions {
+  readonly policy: (typeof RESTART_POLICIES)[number];
+  /** Of `on-failure`; 0: without end. */
+  readonly max: number;
+  /** `<index in RESTART_POLICIES> <max>` in this file overrides the policy. SIGUSR1 makes a waiting monitor read it. */
+  readonly policyPath: string;
+}
+
+/** As `enum tr_on_unhealthy`. */
+export const UNHEALTHY_ACTIONS = ['none', 'kill', 'restart', 'stop'] as const;
+
+/** How the list `probe` is used; times in ms. */
+export interface HealthOptions {
+  readonly intervalMs: number;
+  readonly timeoutMs: number;
+  readonly retries: number;
+  readonly startPeriodMs: number;
+  readonly startIntervalMs: number;
+  readonly onUnhealthy: (typeof UNHEALTHY_ACTIONS)[number];
+  /** For `restart` and `stop`. */
+  readonly stopSignal: number;
+  readonly stopTimeoutMs: number;
+  /** The monitor keeps the results in this file: `HealthRecord` in src/engine/health.ts. */
+  readonly path: string;
+  /** Says whether the container stands still: cgroup.freeze or freezer.state. */
+  readonly freezerPath?: string;
 }
 
 /** Mount attributes, each on or off for the new mount. */

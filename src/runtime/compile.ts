@@ -26,7 +26,7 @@ export interface NetworkOps {
 }
 
 /** How the monitor looks after the container and tells of it. */
-export type Supervision = Pick<MonitorOptions, 'journal' | 'removes'>;
+export type Supervision = Pick<MonitorOptions, 'journal' | 'removes' | 'restart' | 'lifetimeMs' | 'health'>;
 
 /** What the launch needs beyond config.json. */
 export interface CompileInput {
@@ -42,6 +42,8 @@ export interface CompileInput {
   readonly seccompProgram?: Uint8Array;
   /** What the monitor does besides, that no config.json knows of. */
   readonly supervision?: Supervision;
+  /** From `probeOps()`, for `supervision.health`. */
+  readonly probe?: readonly Op[];
   readonly openStdin: boolean;
   readonly stdinOnce: boolean;
   /** Put a reaping init in front of the program (`--init`). */
@@ -72,6 +74,7 @@ export function compile(spec: Spec, input: CompileInput): LaunchPlan {
     connect: [...network.connect],
     release: [...network.release, ...portOps(network), ...input.extraRelease],
     cleanup: [...cgroup.cleanup, ...input.extraCleanup],
+    ...(input.probe === undefined ? {} : { probe: input.probe }),
   };
 }
 

@@ -54,21 +54,42 @@ export function compileExec(spec: Spec, input: ExecInput): LaunchPlan {
     namespaces: [],
     ...(cgroup.cgroupDirectory === undefined ? {} : { cgroupDirectory: cgroup.cgroupDirectory }),
     prepare: [],
-    child: [
-      ...cgroup.child,
-      ...scoreOps(process),
-      ...joinOps(spec, input.target),
-      ...consoleOps(process),
-      { op: 'umask', what: 'set the umask', mask: process.user.umask ?? 0o022 },
-      // A directory that is missing is the user's error: to make it would change the container.
-      ...processOps({ ...spec, process }, input.seccompProgram, false).map(
-        (op): Op => (op.op === 'cwd' ? { ...op, create: false } : op),
-      ),
-    ],
+    child: childOps(spec, input),
     connect: [],
     release: [],
     cleanup: [{ op: 'unlink', what: `remove "${input.statePath}"`, path: input.statePath }],
   };
+}
+
+/**
+ * The health check: the container's own process, but for its arguments, joining by the /proc directory that the monitor holds.
+ * @throws StartError 127 where PATH leaves nothing to try
+ */
+export function probeOps(
+  spec: Spec,
+  input: Pick<ExecInput, 'cgroup' | 'seccompProgram'> & { readonly args: readonly string[] },
+): Op[] {
+  const { consoleSize: _, ...own } = spec.process;
+  const process: Process = { ...own, terminal: false, args: input.args };
+  return childOps(spec, { ...input, process, target: '' });
+}
+
+function childOps(
+  spec: Spec,
+  input: Pick<ExecInput, 'cgroup' | 'process' | 'seccompProgram' | 'target'>,
+): Op[] {
+  const { process } = input;
+  return [
+    ...input.cgroup.child,
+    ...scoreOps(process),
+    ...joinOps(spec, input.target),
+    ...consoleOps(process),
+    { op: 'umask', what: 'set the umask', mask: process.user.umask ?? 0o022 },
+    // A directory that is missing is the user's error: to make it would change the container.
+    ...processOps({ ...spec, process }, input.seccompProgram, false).map(
+      (op): Op => (op.op === 'cwd' ? { ...op, create: false } : op),
+    ),
+  ];
 }
 
 /** Also those that the container itself has joined: it is in them. Those of the host are everybody's. */
@@ -77,7 +98,7 @@ function joinOps(spec: Spec, target: string): Op[] {
     ([type, file]): Op => ({
       op: 'joinNamespace',
       what: `join the ${type} namespace of the container`,
-      path: `${target}/ns/${file}`,
+      path: target === '' ? `ns/${file}` : `${target}/ns/${file}`,
       type,
     }),
   );

@@ -3,12 +3,18 @@ import { attachSession } from '../attach-session.ts';
 import type { Call, Command } from '../command.ts';
 import { DEFAULT_DETACH_KEYS, parseDetachKeys } from '../detach-keys.ts';
 import { forEach } from '../for-each.ts';
+import { FlagError } from '../parse.ts';
 
 export const start: Command = {
   name: 'start',
   summary: 'Start one or more stopped containers',
   usage: '[OPTIONS] CONTAINER [CONTAINER...]',
   options: [
+    {
+      long: 'all-restartable',
+      type: 'bool',
+      help: 'Start what its restart policy wants to run, such as when the machine has come up',
+    },
     { long: 'attach', short: 'a', type: 'bool', help: 'Attach STDOUT/STDERR and forward signals' },
     { long: 'detach-keys', type: 'string', help: 'Override the key sequence for detaching a container' },
     { long: 'interactive', short: 'i', type: 'bool', help: "Attach container's STDIN" },
@@ -20,15 +26,22 @@ export const start: Command = {
       hidden: true,
     },
   ],
-  operands: { min: 1 },
+  operands: { min: 0 },
   async run(call) {
     const { context, parsed, engine: open } = call;
+    const all = parsed.bool('all-restartable');
+    if (all === parsed.operands.length > 0) {
+      throw new FlagError(
+        all ? '--all-restartable takes no containers' : "'tinyrun start' requires at least 1 argument",
+      );
+    }
     if (parsed.bool('attach') || parsed.bool('interactive')) return startAttached(call);
     const engine = await open();
-    return forEach(context, parsed.operands, async (name) => {
+    const names = all ? await engine.restartable() : parsed.operands;
+    return forEach(context, names, async (name) => {
       const container = await engine.find(name);
       // Docker's start of a running container succeeds and does nothing.
-      if (container.status !== 'running') {
+      if (container.status !== 'running' && container.status !== 'restarting') {
         const { session } = await engine.start(container.id, {
           stdio: 'detached',
           onWarning: (line) => context.stderr.write(`WARNING: ${line}\n`),

@@ -2,6 +2,7 @@ import type { Command } from '../command.ts';
 import { CREATE_FLAGS } from '../create-flags.ts';
 import { environmentOf } from '../create-options.ts';
 import { forEach } from '../for-each.ts';
+import { parseRestart } from '../life-flags.ts';
 import { limitsOf } from '../limit-flags.ts';
 import { FlagError } from '../parse.ts';
 
@@ -44,16 +45,13 @@ export const update: Command = {
     if (![...LIVE, 'env', 'restart'].some((long) => parsed.has(long))) {
       throw new FlagError('you must provide one or more flags when using this command');
     }
-    const policy = parsed.string('restart') ?? 'no';
-    if (policy !== 'no') {
-      throw new FlagError(`restart policy "${policy}" is not supported yet, expected no`);
-    }
-    const limits = limitsOf(parsed);
+    const restart = parsed.one('restart', parseRestart);
+    const changes = { ...limitsOf(parsed), ...(restart === undefined ? {} : { restart }) };
     const env = environmentOf(parsed, context);
     const engine = await open();
     return forEach(context, parsed.operands, async (name) => {
       if (env.length > 0) await engine.updateEnvironment(name, env);
-      const { warnings } = await engine.update(name, limits);
+      const { warnings } = await engine.update(name, changes);
       for (const warning of warnings) context.stderr.write(`WARNING: ${warning}\n`);
       context.stdout.write(`${name}\n`);
     });

@@ -21,7 +21,11 @@ function planOf(child: readonly Op[], more: Partial<LaunchPlan> = {}): LaunchPla
 }
 
 /** Behind the other fields of `struct tr_header`, of 8 bytes each. */
-const PHASES_AT = 8 * fieldsOf(/struct tr_header \{([^}]*?)struct \{/.exec(header)?.[1] ?? '');
+const PHASES_AT = 8 * (fieldsOf(structOf('tr_header')) + fieldsOf(structOf('tr_care')));
+
+function structOf(name: string): string {
+  return new RegExp(`struct ${name} \\{(.*?)(struct \\{|\\n\\};)`, 's').exec(header)?.[1] ?? '';
+}
 
 function fieldsOf(declarations: string): number {
   const bare = declarations.replace(/\/\*.*?\*\//gs, '');
@@ -101,7 +105,7 @@ describe('encodePlan()', () => {
     expect([plan.text(plan.number(9 * 8)), plan.text(plan.number(10 * 8))]).toEqual(['abc', '/state.json']);
     expect(plan.number(11 * 8)).toBe(0);
     expect(plan.text(plan.number(15 * 8))).toBe('/sys/fs/cgroup/x');
-    expect(plan.phases.map(({ count }) => count)).toEqual([0, 1, 0, 0, 0]);
+    expect(plan.phases.map(({ count }) => count)).toEqual([0, 1, 0, 0, 0, 0]);
     const at = plan.phases[1]?.at ?? 0;
     expect([plan.buffer.readUInt32LE(at), plan.buffer.readUInt32LE(at + 4)]).toEqual([FORMS.exec.code, 1]);
     expect([8, 16, 24].map((slot) => plan.list(plan.number(at + slot)))).toEqual([
