@@ -80,6 +80,10 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
   images: { summary: 'List images', load: images },
   rmi: { summary: 'Remove one or more images', load: rmi },
   tag: { summary: 'Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE', load: tag },
+  untag: {
+    summary: 'Remove names from an image, which stays',
+    load: async () => (await import('./commands/untag.ts')).untag,
+  },
   history: { summary: 'Show the history of an image', load: history },
   login: {
     summary: 'Authenticate to a registry',
@@ -152,9 +156,25 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
   'image push': { summary: 'Upload an image to a registry', load: push },
   'image save': { summary: 'Save one or more images to a tar archive', load: save },
   'image load': { summary: 'Load images from a tar archive or STDIN', load },
+  'manifest annotate': {
+    summary: 'Add additional information to a local image manifest',
+    load: async () => (await import('./commands/manifest-annotate.ts')).manifestAnnotate,
+  },
+  'manifest create': {
+    summary: 'Create a local manifest list for annotating and pushing to a registry',
+    load: async () => (await import('./commands/manifest-create.ts')).manifestCreate,
+  },
   'manifest inspect': {
     summary: 'Display an image manifest, or manifest list',
     load: async () => (await import('./commands/manifest-inspect.ts')).manifestInspect,
+  },
+  'manifest push': {
+    summary: 'Push a manifest list to a repository',
+    load: async () => (await import('./commands/manifest-push.ts')).manifestPush,
+  },
+  'manifest rm': {
+    summary: 'Delete one or more manifest lists from local storage',
+    load: async () => (await import('./commands/manifest-rm.ts')).manifestRm,
   },
   'registry serve': {
     summary: 'Serve images to other machines',
@@ -163,6 +183,10 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
   'image rm': { summary: 'Remove one or more images', load: rmi },
   'image remove': { load: rmi },
   'image tag': { summary: 'Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE', load: tag },
+  'image untag': {
+    summary: 'Remove names from an image, which stays',
+    load: async () => (await import('./commands/untag.ts')).untag,
+  },
   'image history': { summary: 'Show the history of an image', load: history },
   'image prune': {
     summary: 'Remove unused images',

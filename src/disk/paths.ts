@@ -83,6 +83,8 @@ export interface Paths extends Roots {
   /** Secrets and sockets of a RUN, in memory. */
   readonly buildSecrets: string;
   buildSecret(id: string): string;
+  /** Manifest lists that are being made: one file each, named by the hash of the list's name. */
+  readonly manifestLists: string;
 
   readonly networks: string;
   network(name: string): string;
@@ -187,6 +189,7 @@ export function pathsOf(roots: Roots): Paths {
     buildMount: (hash) => join(buildCache, 'mounts', hash),
     buildSecrets: join(runTop, 'secrets'),
     buildSecret: (id) => join(runTop, 'secrets', id),
+    manifestLists: join(top, 'manifest-lists'),
     networks,
     network: (name) => join(networks, `${name}.json`),
     events: join(top, 'events', 'current'),

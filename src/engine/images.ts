@@ -1,3 +1,5 @@
+import { TinyrunError } from '../errors.ts';
+import type { ImageTree } from '../image/image-tree.ts';
 import type { RemovedImage, Store } from '../image/store.ts';
 import type { StoredImage } from '../image/stored-image.ts';
 import { isUp } from './containers.ts';
@@ -24,6 +26,31 @@ export async function removeImage(
   });
   await removalEvents(core, ids, removed);
   return removed;
+}
+
+/** What the names of the store point to, with its platforms and what they share. */
+export async function listTrees(core: Core): Promise<ImageTree[]> {
+  const { imageTrees } = await import('../image/image-tree.ts');
+  return imageTrees(await core.store());
+}
+
+/** `untag`: takes names from an image, which stays. @returns the canonical names that went */
+export async function untagImage(
+  core: Core,
+  text: string,
+  names: readonly string[] = [],
+): Promise<readonly string[]> {
+  const [{ untag }, { canonicalName, parseReference, withDefaultTag }] = await Promise.all([
+    import('../image/untag.ts'),
+    import('../registry/reference.ts'),
+  ]);
+  const image = (await core.store()).resolve(text);
+  if (image === undefined) throw new TinyrunError('not_found', `No such image: ${text}`);
+  return untag(
+    core.paths,
+    image.id,
+    names.map((name) => canonicalName(withDefaultTag(parseReference(name)))),
+  );
 }
 
 export interface PruneHow {

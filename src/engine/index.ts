@@ -4,7 +4,9 @@
  */
 import { DEFAULT_ROOTS, pathsOf } from '../disk/paths.ts';
 import type { CheckedStore } from '../image/check.ts';
+import type { ImageTree } from '../image/image-tree.ts';
 import type { LoadedImage } from '../image/load.ts';
+import type { PullForecast } from '../image/pull-check.ts';
 import type { RemovedImage } from '../image/store.ts';
 import type { StoredImage } from '../image/stored-image.ts';
 import type { Session } from '../native/launch.ts';
@@ -29,6 +31,7 @@ import type { Inspection } from './inspect.ts';
 import type { ContainerSummary, ListHow } from './list.ts';
 import type { LoginRequest } from './login.ts';
 import type { LogEntry, LogsHow } from './logs.ts';
+import type { Annotation, PushedList } from './manifest-lists.ts';
 import type { NetworkFacts } from './network-facts.ts';
 import type { PrunedContainers } from './prune.ts';
 import type { Pulled, PullHow } from './pull.ts';
@@ -47,7 +50,9 @@ export type { ErrorKind } from '../errors.ts';
 export { TinyrunError } from '../errors.ts';
 export type { CheckedStore } from '../image/check.ts';
 export type { GcPolicy } from '../image/gc-policy.ts';
+export type { ImageTree, PlatformImage } from '../image/image-tree.ts';
 export type { LoadedImage } from '../image/load.ts';
+export type { LayerForecast, PullForecast } from '../image/pull-check.ts';
 export type { PullEvent } from '../image/pull-events.ts';
 export type { PushEvent } from '../image/push.ts';
 export type { RemovedImage } from '../image/store.ts';
@@ -76,6 +81,7 @@ export type { Inspection } from './inspect.ts';
 export type { ContainerSummary } from './list.ts';
 export type { LoginRequest } from './login.ts';
 export type { LogEntry, LogsHow } from './logs.ts';
+export type { Annotation, PushedList } from './manifest-lists.ts';
 export type { NetworkFacts } from './network-facts.ts';
 export type {
   CreateOptions,
@@ -152,6 +158,10 @@ export interface Engine {
   removeImage(image: string, how?: { readonly force?: boolean }): Promise<RemovedImage>;
   /** Gives an image another name. */
   tagImage(image: string, name: string): Promise<void>;
+  /** Takes names from an image, which stays. @param names default: all its tags @returns those that went */
+  untagImage(image: string, names?: readonly string[]): Promise<readonly string[]>;
+  /** Images by what their names point to, with platforms and what they share. */
+  imageTrees(): Promise<ImageTree[]>;
   /** How an image was made, the newest step first. */
   history(image: string): Promise<HistoryStep[]>;
   /** Removes images that nothing names or, with `all`, that nothing uses. */
@@ -164,6 +174,8 @@ export interface Engine {
   pull(image: string, how?: PullHow): Promise<Pulled>;
   /** The image of a Dockerfile. */
   build(request: BuildRequest): Promise<BuiltImage>;
+  /** What a pull would do now; nothing is kept of what is asked for it. */
+  forecast(image: string, how?: PullHow): Promise<PullForecast>;
   /** Sends an image to the registry that its name says. */
   push(image: string, how?: PushHow): Promise<PushedImage[]>;
   /**
@@ -176,6 +188,20 @@ export interface Engine {
   remoteTags(repository: string, how?: RemoteHow): Promise<string[]>;
   /** A manifest or index as the registry has it. */
   remoteManifest(image: string, how?: RemoteHow): Promise<RemoteManifest>;
+  /** An image as inspectImage() shows it, without pulling it. */
+  remoteImage(image: string, how?: RemoteHow & { readonly platform?: string }): Promise<Inspection>;
+  /** A list of manifests in registries, to be pushed. @returns its canonical name */
+  createManifestList(
+    list: string,
+    images: readonly string[],
+    how?: RemoteHow & { readonly amend?: boolean },
+  ): Promise<string>;
+  /** Says for which platform one of its manifests is. */
+  annotateManifestList(list: string, image: string, annotation: Annotation): Promise<void>;
+  /** The document of a list that is being made. */
+  localManifestList(list: string): Promise<Uint8Array | undefined>;
+  pushManifestList(list: string, how?: RemoteHow & { readonly purge?: boolean }): Promise<PushedList>;
+  removeManifestList(list: string): Promise<void>;
   /** The images of the store, or of another OCI layout, as a registry that can be read. */
   serve(how?: ServeHow): Promise<Served>;
   /** A tar of images that is an OCI layout and a docker archive in one, as a stream. */
@@ -237,6 +263,8 @@ export function openEngine(options: EngineOptions = {}): Engine {
     inspectImage: async (text) => (await import('./inspect.ts')).inspectImage(core, text),
     removeImage: async (text, how) => (await import('./images.ts')).removeImage(core, text, how),
     tagImage: async (text, name) => (await import('./images.ts')).tagImage(core, text, name),
+    untagImage: async (text, names) => (await import('./images.ts')).untagImage(core, text, names),
+    imageTrees: async () => (await import('./images.ts')).listTrees(core),
     history: async (text) => (await import('./history.ts')).imageHistory(core, text),
     pruneImages: async (how) => (await import('./images.ts')).pruneImages(core, how),
     check: async (how) => (await import('./check.ts')).checkStore(core, how),
@@ -244,11 +272,21 @@ export function openEngine(options: EngineOptions = {}): Engine {
     diskUsage: async () => (await import('./disk-usage.ts')).diskUsage(core),
     pull: async (text, how) => (await import('./pull.ts')).pullImage(core, text, how),
     build: async (request) => (await import('./build.ts')).buildImage(core, request),
+    forecast: async (text, how) => (await import('./pull.ts')).forecastImage(core, text, how),
     push: async (text, how) => (await import('./push.ts')).pushImage(core, text, how),
     copy: async (source, destination, how) =>
       (await import('./copy.ts')).copyImage(core, source, destination, how),
     remoteTags: async (text, how) => (await import('./remote.ts')).remoteTags(core, text, how),
     remoteManifest: async (text, how) => (await import('./remote.ts')).remoteManifest(core, text, how),
+    remoteImage: async (text, how) => (await import('./remote.ts')).remoteImage(core, text, how),
+    createManifestList: async (list, images, how) =>
+      (await import('./manifest-lists.ts')).createManifestList(core, list, images, how),
+    annotateManifestList: async (list, image, annotation) =>
+      (await import('./manifest-lists.ts')).annotateManifestList(core, list, image, annotation),
+    localManifestList: async (list) => (await import('./manifest-lists.ts')).localManifestList(core, list),
+    pushManifestList: async (list, how) =>
+      (await import('./manifest-lists.ts')).pushManifestList(core, list, how),
+    removeManifestList: async (list) => (await import('./manifest-lists.ts')).removeManifestList(core, list),
     serve: async (how) => (await import('./serve.ts')).serveImages(core, how),
     save: async (texts, how) => (await import('./archive.ts')).saveImages(core, texts, how),
     load: async (archive, how) => (await import('./archive.ts')).loadImages(core, archive, how),

@@ -73,7 +73,7 @@ export async function inspectImage(core: Core, text: string): Promise<Inspection
   const lowers = isUnpacked(core.paths, config.rootfs.diff_ids) ? store.lowerDirs(image) : [];
   return {
     Id: image.id,
-    RepoTags: image.references.map(familiar),
+    RepoTags: image.references.filter((name) => !name.includes('@')).map(familiar),
     RepoDigests: image.repoDigests.map(familiar),
     Created: image.created ?? '',
     Author: config.author ?? '',

@@ -1,13 +1,18 @@
 import { TinyrunError } from '../errors.ts';
+import type { PullForecast } from '../image/pull-check.ts';
 import type { PullEvent } from '../image/pull-events.ts';
+import type { Store } from '../image/store.ts';
 import type { StoredImage } from '../image/stored-image.ts';
 import { unpackProgram } from '../native/library.ts';
 import type { Digest } from '../oci/digest.ts';
+import type { Platform } from '../oci/image-spec.ts';
+import type { Reference } from '../registry/reference.ts';
+import type { Registry } from '../registry/registry.ts';
 import type { Core } from './core.ts';
 import { imageEvent } from './events.ts';
-import { registryOptions } from './registry-options.ts';
+import { type Patience, registryOptions, retryOptions } from './registry-options.ts';
 
-export interface PullHow {
+export interface PullHow extends Patience {
   readonly platform?: string;
   readonly onEvent?: (event: PullEvent) => void;
   readonly signal?: AbortSignal;
@@ -24,33 +29,58 @@ export interface Pulled {
  * @throws TinyrunError `invalid` (reference), `not_found`, `unauthorized`, `unavailable`
  */
 export async function pullImage(core: Core, text: string, how: PullHow = {}): Promise<Pulled> {
-  const [{ pull }, { openRegistry }, references, { parsePlatform }] = await Promise.all([
+  const [{ pull }, { familiarName, familiarRepository }] = await Promise.all([
     import('../image/pull.ts'),
+    import('../registry/reference.ts'),
+  ]);
+  return whereItIs(core, text, how, async ({ store, registry, reference, platform }) => {
+    const pulled = await pull(store, registry, reference, {
+      ...(platform === undefined ? {} : { platform }),
+      onEvent: how.onEvent ?? (() => {}),
+      ...(how.signal === undefined ? {} : { signal: how.signal }),
+      unpackerPath: unpackProgram(),
+    });
+    await imageEvent(core, 'pull', familiarName(reference), familiarRepository(reference));
+    how.onEvent?.({ type: 'end', reference, digest: pulled.digest, status: pulled.status });
+    return pulled;
+  });
+}
+
+/** `pull --dry-run`: what a pull would do now; nothing is kept of what is asked for it. */
+export async function forecastImage(core: Core, text: string, how: PullHow = {}): Promise<PullForecast> {
+  const { forecastPull } = await import('../image/pull-check.ts');
+  return whereItIs(core, text, how, ({ store, registry, reference, platform }) =>
+    forecastPull(store, registry, reference, platform),
+  );
+}
+
+interface Place {
+  readonly store: Store;
+  readonly registry: Registry;
+  readonly reference: Reference;
+  readonly platform: Platform | undefined;
+}
+
+/** Does something with what a name stands for: the first of the references that the user's configuration makes of it. */
+async function whereItIs<T>(
+  core: Core,
+  text: string,
+  how: PullHow,
+  action: (place: Place) => Promise<T>,
+): Promise<T> {
+  const [{ openRegistry }, { parseReference }, { parsePlatform }] = await Promise.all([
     import('../registry/registry.ts'),
     import('../registry/reference.ts'),
     import('../registry/platform.ts'),
   ]);
   const store = await core.store();
-  const registry = openRegistry(registryOptions(core, how.signal));
+  const registry = openRegistry({ ...registryOptions(core, how.signal), ...retryOptions(how) });
   try {
     const platform = how.platform === undefined ? undefined : parsePlatform(how.platform, store.host);
-    const candidates = await registry.expand(text, references.parseReference(text));
+    const candidates = await registry.expand(text, parseReference(text));
     for (const [index, reference] of candidates.entries()) {
       try {
-        const pulled = await pull(store, registry, reference, {
-          ...(platform === undefined ? {} : { platform }),
-          onEvent: how.onEvent ?? (() => {}),
-          ...(how.signal === undefined ? {} : { signal: how.signal }),
-          unpackerPath: unpackProgram(),
-        });
-        await imageEvent(
-          core,
-          'pull',
-          references.familiarName(reference),
-          references.familiarRepository(reference),
-        );
-        how.onEvent?.({ type: 'end', reference, digest: pulled.digest, status: pulled.status });
-        return pulled;
+        return await action({ store, registry, reference, platform });
       } catch (error) {
         const elsewhere = error instanceof TinyrunError && error.kind === 'not_found';
         if (!elsewhere || index === candidates.length - 1) throw error;

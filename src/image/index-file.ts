@@ -194,7 +194,7 @@ function has(entry: IndexEntry, target: Target, key: ImageKey): boolean {
   return isThere && entry.target.digest === target.digest;
 }
 
-function demoted(entry: IndexEntry, others: readonly IndexEntry[]): IndexEntry[] {
+export function demoted(entry: IndexEntry, others: readonly IndexEntry[]): IndexEntry[] {
   const { name, pulledFrom, ...bare } = entry;
   if (pulledFrom === undefined) {
     return others.some((one) => one.target.digest === entry.target.digest) ? [] : [bare];

@@ -91,6 +91,8 @@ export interface PullSource {
   readonly store: Store;
   readonly registry: Registry;
   readonly reference: Reference;
+  /** Nothing is kept of what is fetched. */
+  readonly isTrial?: boolean;
 }
 
 /** The image of one platform that a reference stands for. */
@@ -105,7 +107,8 @@ export interface ChosenImage {
   readonly fetched: boolean;
 }
 
-async function chooseImage(source: PullSource, platform: Platform | undefined): Promise<ChosenImage> {
+/** @throws TinyrunError `not_found` for a platform that is not there */
+export async function chooseImage(source: PullSource, platform: Platform | undefined): Promise<ChosenImage> {
   const { host } = source.store;
   const top = await targetOf(source);
   const document = parseDocument(top.bytes, top.mediaType);
@@ -143,7 +146,7 @@ interface Fetched {
 }
 
 /** A HEAD first: it does not count against rate limits, and says whether what the store has is current. */
-async function targetOf({ store, registry, reference }: PullSource): Promise<Fetched> {
+async function targetOf({ store, registry, reference, isTrial }: PullSource): Promise<Fetched> {
   const head = await registry.headManifest(reference);
   const known = head === undefined ? undefined : readVerifiedDocument(store.paths, head.digest);
   if (head !== undefined && known !== undefined) {
@@ -154,11 +157,11 @@ async function targetOf({ store, registry, reference }: PullSource): Promise<Fet
   const { bytes, mediaType, digest } = await registry.manifest(reference);
   // Parsed before it is written: what is no image at all has no place in the store.
   parseDocument(bytes, mediaType);
-  return { bytes, mediaType, digest, fetched: writeDocument(store.paths, digest, bytes) };
+  return { bytes, mediaType, digest, fetched: isTrial === true || writeDocument(store.paths, digest, bytes) };
 }
 
 async function manifestBelow(
-  { store, registry, reference }: PullSource,
+  { store, registry, reference, isTrial }: PullSource,
   descriptor: Descriptor,
 ): Promise<{ manifest: Manifest; fetched: boolean }> {
   const known = readVerifiedDocument(store.paths, descriptor.digest);
@@ -170,7 +173,7 @@ async function manifestBelow(
       `Cannot pull "${familiarName(reference)}": its index names another index, expected a manifest`,
     );
   }
-  if (known === undefined) writeDocument(store.paths, descriptor.digest, bytes);
+  if (known === undefined && isTrial !== true) writeDocument(store.paths, descriptor.digest, bytes);
   return { manifest: document.manifest, fetched: known === undefined };
 }
 
@@ -185,7 +188,8 @@ async function configOf(
   const config = parseImageConfig(bytes);
   requireSameLayers(manifest, config);
   requireStackable(config.rootfs.diff_ids);
-  if (known === undefined) writeDocument(source.store.paths, manifest.config.digest, bytes);
+  if (known === undefined && source.isTrial !== true)
+    writeDocument(source.store.paths, manifest.config.digest, bytes);
   return { config, fetched: known === undefined };
 }
 

@@ -87,6 +87,11 @@ export function parsePlatform(text: string, host: Platform): Platform {
   throw new TinyrunError('invalid', `"${text}": unknown operating system or architecture`);
 }
 
+/** Whether there are such machines, as far as is known here. */
+export function isKnownPlatform({ os, architecture }: Platform): boolean {
+  return KNOWN_SYSTEMS.has(os) && KNOWN_ARCHITECTURES.has(architecture);
+}
+
 /** `linux/arm64/v8`, as Docker writes it in messages. */
 export function formatPlatform(platform: Platform): string {
   const variant = platform.variant ?? (platform.architecture === 'arm64' ? 'v8' : undefined);

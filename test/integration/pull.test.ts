@@ -195,7 +195,7 @@ describe('pull: output', () => {
   });
 
   it.each([
-    ['nosuch', 'manifest for nosuch:latest not found'],
+    ['nosuch', 'repository nosuch not found'],
     ['busybox:nosuch', 'manifest for busybox:nosuch not found'],
   ])('says that %s is not there', async (name, text) => {
     const outcome = await box.run(['pull', '-q', name]);

@@ -23,9 +23,16 @@ export const images: Command = {
     { long: 'format', type: 'string', help: 'Format output using a Go template, "table TEMPLATE" or "json"' },
     { long: 'no-trunc', type: 'bool', help: "Don't truncate output" },
     { long: 'quiet', short: 'q', type: 'bool', help: 'Only show image IDs' },
+    {
+      long: 'tree',
+      type: 'bool',
+      help: 'List multi-platform images as a tree, with what their layers share',
+    },
   ],
   operands: { min: 0, max: 1 },
   async run({ context, parsed, engine: open }) {
+    if (parsed.bool('tree'))
+      return (await import('../image-tree.ts')).showTrees(context, parsed, await open());
     const pairs = parsed.each('filter', filterPair);
     const filter = imageFilter(pairs, FILTERS);
     const engine = await open();

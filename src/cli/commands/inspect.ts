@@ -12,13 +12,22 @@ const OPTIONS: Command['options'] = [
   { long: 'type', type: 'string', help: 'Only inspect objects of the given type (container|image)' },
 ];
 
+const REMOTE_OPTIONS: Command['options'] = [
+  ...OPTIONS,
+  { long: 'insecure', type: 'bool', help: 'With --remote: allow communication with an insecure registry' },
+  { long: 'platform', type: 'string', help: 'With --remote: which image of a multi-platform image' },
+  { long: 'raw', type: 'bool', help: "With --remote: print the manifest's very bytes" },
+  { long: 'remote', type: 'bool', help: 'Inspect an image in its registry, without pulling it' },
+];
+
 export const inspect: Command = {
   name: 'inspect',
   summary: 'Return low-level information on containers and images',
   usage: '[OPTIONS] NAME|ID [NAME|ID...]',
-  options: OPTIONS,
+  options: REMOTE_OPTIONS,
   operands: { min: 1 },
-  run: async (call) => show(call, findersOf(call.parsed.string('type')), 'object'),
+  run: async (call) =>
+    (await inspectRemote(call)) ?? show(call, findersOf(call.parsed.string('type')), 'object'),
 };
 
 export const inspectContainer: Command = {
@@ -26,6 +35,7 @@ export const inspectContainer: Command = {
   name: 'container inspect',
   summary: 'Display detailed information on one or more containers',
   usage: '[OPTIONS] CONTAINER [CONTAINER...]',
+  options: OPTIONS,
   run: async (call) => show(call, [container], 'container'),
 };
 
@@ -34,8 +44,29 @@ export const inspectImage: Command = {
   name: 'image inspect',
   summary: 'Display detailed information on one or more images',
   usage: '[OPTIONS] IMAGE [IMAGE...]',
-  run: async (call) => show(call, [image], 'image'),
+  run: async (call) => (await inspectRemote(call)) ?? show(call, [image], 'image'),
 };
+
+/** Undefined where --remote is not given. */
+async function inspectRemote(call: Call): Promise<number | undefined> {
+  const { context, parsed, engine: open } = call;
+  if (!parsed.bool('remote')) {
+    const lost = ['insecure', 'platform', 'raw'].find((long) => parsed.has(long));
+    if (lost !== undefined) throw new TinyrunError('invalid', `--${lost} needs --remote`);
+    return undefined;
+  }
+  const platform = parsed.string('platform') ?? context.env.DOCKER_DEFAULT_PLATFORM;
+  const how = {
+    insecure: parsed.bool('insecure'),
+    signal: context.signal,
+    ...(platform === undefined || platform === '' ? {} : { platform }),
+  };
+  if (!parsed.bool('raw')) return show(call, [(engine, name) => engine.remoteImage(name, how)], 'image');
+  const engine = await open();
+  return forEach(context, parsed.operands, async (name) => {
+    context.stdout.write((await engine.remoteManifest(name, how)).bytes);
+  });
+}
 
 function findersOf(type: string | undefined): readonly Finder[] {
   if (type === undefined || type === '') return [container, image];

@@ -15,10 +15,8 @@ export const manifestInspect: Command = {
   async run({ context, parsed, engine: open }) {
     const engine = await open();
     const [name = ''] = parsed.operands;
-    const { bytes } = await engine.remoteManifest(name, {
-      insecure: parsed.bool('insecure'),
-      signal: context.signal,
-    });
+    const how = { insecure: parsed.bool('insecure'), signal: context.signal };
+    const bytes = (await engine.localManifestList(name)) ?? (await engine.remoteManifest(name, how)).bytes;
     if (parsed.bool('raw')) context.stdout.write(bytes);
     else
       context.stdout.write(

@@ -3,6 +3,7 @@ import { TinyrunError } from '../../errors.ts';
 import type { Call, Command } from '../command.ts';
 import { forEach } from '../for-each.ts';
 import { openProgress } from '../progress.ts';
+import { patienceOf, RETRY_OPTIONS } from '../retry-flags.ts';
 
 export const pull: Command = {
   name: 'pull',
@@ -10,13 +11,20 @@ export const pull: Command = {
   usage: '[OPTIONS] NAME[:TAG|@DIGEST] [NAME...]',
   options: [
     { long: 'all-tags', short: 'a', type: 'bool', help: 'Download all tagged images in the repository' },
+    {
+      long: 'dry-run',
+      type: 'bool',
+      help: 'Only say what would be downloaded; exit with 0 where the image is up to date, 10 where not',
+    },
     { long: 'platform', type: 'string', help: 'Set platform if server is multi-platform capable' },
     { long: 'quiet', short: 'q', type: 'bool', help: 'Suppress verbose output' },
+    ...RETRY_OPTIONS,
   ],
   operands: { min: 1 },
   async run(call) {
     const { context, parsed } = call;
     const engine = await call.engine();
+    if (parsed.bool('dry-run')) return (await import('../pull-forecast.ts')).showForecasts(call, engine);
     const action = (name: string): Promise<void> =>
       parsed.bool('all-tags') ? pullTags(call, engine, name) : pullOne(call, engine, name);
     const [only = '', ...more] = parsed.operands;
@@ -53,6 +61,7 @@ async function fetchImage({ context, parsed }: Call, engine: Engine, name: strin
   const platform = parsed.string('platform') ?? context.env.DOCKER_DEFAULT_PLATFORM;
   await engine
     .pull(name, {
+      ...patienceOf(parsed),
       ...(platform === undefined || platform === '' ? {} : { platform }),
       onEvent: (event) => progress.event(event),
       signal: context.signal,
