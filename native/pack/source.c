@@ -12,6 +12,8 @@
 
 #include "../syscalls.h"
 
+#define LINKS_MAX 40 /* as the kernel's */
+
 /* "/a/b/c" is "/a/b" and "c"; false where there is no name at the end: "/", "..", "a/", "a/." */
 static bool split(const char *path, char directory[PATH_MAX], char leaf[NAME_MAX + 1]) {
     const char *slash = strrchr(path, '/');
@@ -29,13 +31,13 @@ static int open_in(int top, const char *path, int flags) {
     return root_open(top, *path == 0 ? "." : path, flags, TR_RESOLVE_IN_ROOT);
 }
 
-/* The name of a file that is only known by its descriptor: where the last link leads. */
-static int find_followed(int top, const char *path, struct place *place, struct failure *failure) {
-    char target[PATH_MAX], next[PATH_MAX], directory[PATH_MAX];
-    if (strlen(path) >= sizeof target) return fail_errno(failure, ENAMETOOLONG, "open", path);
-    strcpy(target, path);
-    for (int links = 0; links < 40; links++) {
-        if (!split(target, directory, place->leaf)) break;
+/* Follows the last link by hand, to know the name at its end. `end` is that name, also where nothing is there. */
+static int find_followed(int top, const char *path, struct place *place, char end[PATH_MAX], struct failure *failure) {
+    char next[PATH_MAX], directory[PATH_MAX];
+    if (strlen(path) >= PATH_MAX) return fail_errno(failure, ENAMETOOLONG, "open", path);
+    strcpy(end, path);
+    for (int links = 0; split(end, directory, place->leaf); links++) {
+        if (links == LINKS_MAX) return fail_errno(failure, ELOOP, "open", path);
         place->parent = open_in(top, directory, O_PATH | O_DIRECTORY);
         if (place->parent < 0) return fail_errno(failure, errno, "open", path);
         if (fstatat(place->parent, place->leaf, &place->st, AT_SYMLINK_NOFOLLOW) < 0) return fail_errno(failure, errno, "open", path);
@@ -45,21 +47,22 @@ static int find_followed(int top, const char *path, struct place *place, struct 
         next[n] = 0;
         close(place->parent);
         size_t prefix = next[0] == '/' ? 0 : strlen(directory);
-        if (prefix + 1 + (size_t)n + 1 > sizeof target) return fail_errno(failure, ENAMETOOLONG, "open", path);
-        if (prefix > 0) memcpy(target, directory, prefix), target[prefix++] = '/';
-        memcpy(target + prefix, next, (size_t)n + 1);
+        if (prefix + 1 + (size_t)n + 1 > PATH_MAX) return fail_errno(failure, ENAMETOOLONG, "open", path);
+        if (prefix > 0) memcpy(end, directory, prefix), end[prefix++] = '/';
+        memcpy(end + prefix, next, (size_t)n + 1);
     }
-    place->parent = open_in(top, target, O_PATH | O_DIRECTORY);
+    /* "/", or ends in "/", "/." or "..": a directory, whose links the kernel follows. */
+    place->parent = open_in(top, end, O_PATH | O_DIRECTORY);
     strcpy(place->leaf, ".");
     if (place->parent < 0 || fstat(place->parent, &place->st) < 0) return fail_errno(failure, errno, "open", path);
     return 0;
 }
 
 int source_find(int top, const char *path, bool follow, struct place *place, struct failure *failure) {
-    char directory[PATH_MAX];
+    char directory[PATH_MAX], end[PATH_MAX];
     if (strlen(path) >= PATH_MAX) return fail_errno(failure, ENAMETOOLONG, "open", path);
     bool has_name = split(path, directory, place->leaf);
-    if (!has_name || follow) return find_followed(top, path, place, failure);
+    if (!has_name || follow) return find_followed(top, path, place, end, failure);
     place->parent = open_in(top, directory, O_PATH | O_DIRECTORY);
     if (place->parent < 0) return fail_errno(failure, errno, "open", path);
     if (fstatat(place->parent, place->leaf, &place->st, AT_SYMLINK_NOFOLLOW) < 0) return fail_errno(failure, errno, "open", path);
@@ -78,17 +81,20 @@ static const char *type_of(const struct stat *st) {
 }
 
 int source_report(const char *path, bool follow, struct failure *failure) {
-    struct place place, end;
+    static char end[PATH_MAX], line[2 * PATH_MAX + 256];
+    struct place place, at_end;
     struct failure nowhere = {0};
     int top = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (top < 0) return fail_errno(failure, errno, "open", "/");
     if (source_find(top, path, follow, &place, failure) < 0) return -1;
     bool is_link = S_ISLNK(place.st.st_mode);
-    bool leads = is_link && find_followed(top, path, &end, &nowhere) == 0;
-    char line[256];
-    int length = snprintf(line, sizeof line, "{\"ok\":true,\"type\":\"%s\",\"mode\":%u,\"size\":%llu,\"end\":\"%s\"}\n", type_of(&place.st),
+    bool leads = is_link && find_followed(top, path, &at_end, end, &nowhere) == 0;
+    int length = snprintf(line, sizeof line, "{\"ok\":true,\"type\":\"%s\",\"mode\":%u,\"size\":%llu,\"end\":\"%s\",\"endPath\":\"", type_of(&place.st),
                           (unsigned)(place.st.st_mode & 07777), (unsigned long long)place.st.st_size,
-                          !is_link ? type_of(&place.st) : leads ? type_of(&end.st) : "missing");
+                          !is_link ? type_of(&place.st) : leads ? type_of(&at_end.st) : "missing");
+    /* In hexadecimal: names are bytes. */
+    for (const unsigned char *c = (const unsigned char *)end; *c != 0; c++) length += sprintf(line + length, "%02x", *c);
+    length += sprintf(line + length, "\"}\n");
     while (write(STDOUT_FILENO, line, (size_t)length) < 0 && errno == EINTR) continue;
     return 0;
 }

@@ -40,6 +40,7 @@ static void restrict_all(bool read_only) {
 
 static int enter_tree(const struct root *root, bool read_only, struct failure *failure) {
     const char *tree = root->tree;
+    if (strcmp(tree, "/") == 0) return 0; /* here it is */
     if (mount(tree, tree, NULL, MS_BIND | (root->submounts ? MS_REC : 0), NULL) < 0) return fail_errno(failure, errno, "bind", tree);
     if (chdir(tree) < 0) return fail_errno(failure, errno, "enter", tree);
     const unsigned long flags = MS_BIND | MS_REMOUNT | MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME | (read_only ? MS_RDONLY : 0);

@@ -65,6 +65,10 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
   stats: { summary: 'Display a live stream of container resource usage statistics', load: stats },
   update: { summary: 'Update configuration of one or more containers', load: update },
   diff: { summary: "Inspect changes to files or directories on a container's filesystem", load: diff },
+  cp: {
+    summary: 'Copy files/folders between a container and the local filesystem',
+    load: async () => (await import('./commands/cp.ts')).cp,
+  },
   wait: { summary: 'Block until containers stop, then print their exit codes', load: wait },
   rm: { summary: 'Remove one or more containers', load: rm },
   inspect: { summary: 'Return low-level information on containers and images', load: inspect },
@@ -140,6 +144,10 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
   'container diff': {
     summary: "Inspect changes to files or directories on a container's filesystem",
     load: diff,
+  },
+  'container cp': {
+    summary: 'Copy files/folders between a container and the local filesystem',
+    load: async () => (await import('./commands/cp.ts')).cp,
   },
   'container wait': { summary: 'Block until containers stop, then print their exit codes', load: wait },
   'container rm': { summary: 'Remove one or more containers', load: rm },

@@ -18,6 +18,7 @@ import type { CheckHow } from './check.ts';
 import { type ContainerRequest, completeOptions } from './container-options.ts';
 import type { Container } from './containers.ts';
 import type { CopiedImage, CopyHow } from './copy.ts';
+import type { Copied, CopyFilesHow, CopyPlace } from './copy-files.ts';
 import type { Core, EngineOptions } from './core.ts';
 import type { Created, CreateHow } from './create.ts';
 import type { Change } from './diff.ts';
@@ -68,6 +69,7 @@ export type { CheckHow } from './check.ts';
 export type { ContainerRequest } from './container-options.ts';
 export type { Container, ContainerRecord, StateRecord, Status } from './containers.ts';
 export type { CopiedImage, CopyHow } from './copy.ts';
+export type { Copied, CopyFilesHow, CopyPlace } from './copy-files.ts';
 export type { EngineOptions } from './core.ts';
 export type { Created, CreateHow, PullPolicy } from './create.ts';
 export type { Change } from './diff.ts';
@@ -132,6 +134,19 @@ export interface Engine {
   changes(container: string): Promise<readonly Change[]>;
   /** Changes limits and the restart policy: now where it runs, and for all its starts. */
   update(container: string, changes: Changes): Promise<Updated>;
+  /** Copies files between containers and the host. */
+  copyFiles(source: CopyPlace, destination: CopyPlace, how?: CopyFilesHow): Promise<Copied>;
+  /** A tar of what a path in a container names, as a stream. */
+  archive(
+    source: Required<CopyPlace>,
+    how?: Pick<CopyFilesHow, 'followLink' | 'signal'>,
+  ): Promise<AsyncIterable<Uint8Array>>;
+  /** Unpacks a tar to a directory of a container. */
+  extract(
+    destination: Required<CopyPlace>,
+    archive: AsyncIterable<Uint8Array>,
+    how?: Pick<CopyFilesHow, 'signal'>,
+  ): Promise<void>;
   /** Variables for all its starts; one that runs cannot be given any. @param env `KEY=value` */
   updateEnvironment(container: string, env: readonly string[]): Promise<void>;
   /** Once a second what containers use. */
@@ -245,6 +260,11 @@ export function openEngine(options: EngineOptions = {}): Engine {
     rename: async (text, name) => (await import('./rename.ts')).renameContainer(core, text, name),
     top: async (text, psArguments) => (await import('./top.ts')).containerProcesses(core, text, psArguments),
     ports: async (text) => (await import('./list.ts')).publishedPorts(core, text),
+    copyFiles: async (source, destination, how) =>
+      (await import('./copy-files.ts')).copyFiles(core, source, destination, how),
+    archive: async (source, how) => (await import('./copy-files.ts')).archiveOf(core, source, how),
+    extract: async (destination, archive, how) =>
+      (await import('./copy-files.ts')).extractArchive(core, destination, archive, how),
     changes: async (text) => (await import('./diff.ts')).containerChanges(core, text),
     update: async (text, changes) => (await import('./update.ts')).updateContainer(core, text, changes),
     updateEnvironment: async (text, env) =>

@@ -1,6 +1,6 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { type ErrorKind, errorCode, TinyrunError } from '../errors.ts';
+import { type ErrorKind, TinyrunError } from '../errors.ts';
 import { type Digest, parseDigest } from '../oci/digest.ts';
+import { reportFields, runReporting } from './report-process.ts';
 
 export type LayerCompression = 'gzip' | 'zstd' | 'none';
 
@@ -72,48 +72,13 @@ export interface PackerRun {
 
 /** Runs tinyrun-pack. @throws TinyrunError; the signal's reason */
 export async function runPacker(run: PackerRun): Promise<PackReport> {
-  run.signal?.throwIfAborted();
-  const child = spawn(run.packer, ['--blob', '3', ...run.args], {
-    stdio: ['ignore', 'pipe', 'ignore', run.blobFd, ...(run.fds ?? [])],
-    env: {},
+  const { text, status } = await runReporting({
+    program: run.packer,
+    args: ['--blob', '3', ...run.args],
+    fds: [run.blobFd, ...(run.fds ?? [])],
+    ...(run.signal === undefined ? {} : { signal: run.signal }),
   });
-  const kill = (): void => void child.kill('SIGKILL');
-  run.signal?.addEventListener('abort', kill, { once: true });
-  try {
-    const [status, output] = await Promise.all([endOf(child, run.packer), readAll(child)]);
-    run.signal?.throwIfAborted();
-    return parsePackReport(output, run.what, status);
-  } finally {
-    run.signal?.removeEventListener('abort', kill);
-  }
-}
-
-function endOf(child: ChildProcess, program: string): Promise<string> {
-  return new Promise((resolve, reject) => {
-    child.once('error', (cause) => {
-      const message = `Cannot start "${program}": ${errorCode(cause) ?? cause.message}`;
-      const hint = 'Its native programs are missing or not for this machine: build them with "npm run build"';
-      reject(new TinyrunError('internal', message, { cause, hint }));
-    });
-    child.once('close', (code, signal) =>
-      resolve(signal === null ? `ended with status ${code}` : `was killed by ${signal}`),
-    );
-  });
-}
-
-/** A report is one line; anything beyond it is cut off. */
-const REPORT_MAX = 64 * 1024;
-
-async function readAll({ stdout }: ChildProcess): Promise<string> {
-  let text = '';
-  if (stdout === null) return text;
-  stdout.setEncoding('utf8');
-  try {
-    for await (const chunk of stdout) if (text.length < REPORT_MAX) text += String(chunk);
-  } catch {
-    // Whatever there is has to do: the exit status tells the rest.
-  }
-  return text;
+  return parsePackReport(text, run.what, status);
 }
 
 /**
@@ -122,9 +87,9 @@ async function readAll({ stdout }: ChildProcess): Promise<string> {
  * @throws TinyrunError for a report of a failure
  */
 export function parsePackReport(text: string, what: string, status: string): PackReport {
-  const fields = objectOf(text);
+  const fields = reportFields(text);
   const { ok, size, bytes, files, empty, skipped } = fields;
-  if (ok !== true) throw failureOf(fields, what, status);
+  if (ok !== true) throw packFailure(fields, what, status);
   if (
     typeof size !== 'number' ||
     typeof bytes !== 'number' ||
@@ -138,17 +103,12 @@ export function parsePackReport(text: string, what: string, status: string): Pac
   return { diffId, digest, size, bytes, files, skipped, empty: empty === true };
 }
 
-function objectOf(text: string): Readonly<Record<string, unknown>> {
-  try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === 'object' && value !== null ? { ...value } : {};
-  } catch {
-    return {};
-  }
-}
-
-/** SIGSYS in the status is the system call filter: a bug. */
-function failureOf(fields: Readonly<Record<string, unknown>>, what: string, status: string): TinyrunError {
+/** The error that a report of a failure means. SIGSYS in the status is the system call filter: a bug. */
+export function packFailure(
+  fields: Readonly<Record<string, unknown>>,
+  what: string,
+  status: string,
+): TinyrunError {
   const { kind, message, errno } = fields;
   if (typeof message !== 'string') return new TinyrunError('internal', `${what}: the packer ${status}`);
   const hint = kind === 'space' ? { hint: 'Remove images or containers that are not needed' } : {};

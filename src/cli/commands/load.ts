@@ -1,9 +1,7 @@
 import { resolve } from 'node:path';
-import { errorCode, TinyrunError } from '../../errors.ts';
+import { TinyrunError } from '../../errors.ts';
+import { bytesOf, fileBytes } from '../byte-streams.ts';
 import type { Command } from '../command.ts';
-
-/** Bytes per read. */
-const READ_SIZE = 256 << 10;
 
 export const load: Command = {
   name: 'load',
@@ -39,19 +37,3 @@ export const load: Command = {
     return 0;
   },
 };
-
-async function* bytesOf(stdin: AsyncIterable<string | Buffer>): AsyncGenerator<Uint8Array, void, undefined> {
-  for await (const chunk of stdin) yield typeof chunk === 'string' ? Buffer.from(chunk) : chunk;
-}
-
-async function* fileBytes(path: string): AsyncGenerator<Uint8Array, void, undefined> {
-  const { createReadStream } = await import('node:fs');
-  try {
-    for await (const chunk of createReadStream(path, { highWaterMark: READ_SIZE })) yield chunk as Uint8Array;
-  } catch (error) {
-    const code = errorCode(error);
-    if (code === 'ENOENT') throw new TinyrunError('not_found', `open ${path}: no such file or directory`);
-    if (code === 'EISDIR') throw new TinyrunError('invalid', `read ${path}: is a directory`);
-    throw error;
-  }
-}

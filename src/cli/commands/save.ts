@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
 import { TinyrunError } from '../../errors.ts';
+import { pour, writeWhole } from '../byte-streams.ts';
 import type { Command } from '../command.ts';
-import type { Output } from '../context.ts';
 
 export const save: Command = {
   name: 'save',
@@ -38,32 +38,3 @@ export const save: Command = {
     return 0;
   },
 };
-
-async function pour(chunks: AsyncIterable<Uint8Array>, output: Output): Promise<void> {
-  for await (const chunk of chunks) {
-    if (!output.write(chunk)) await new Promise<void>((drained) => output.once('drain', drained));
-  }
-}
-
-/** Under another name first: a save that fails leaves no half archive, nor takes the old one away. */
-async function writeWhole(path: string, chunks: AsyncIterable<Uint8Array>): Promise<void> {
-  const { open, rename, rm, stat } = await import('node:fs/promises');
-  const found = await stat(path).catch(() => undefined);
-  // A device or a pipe cannot be replaced.
-  const isInPlace = found !== undefined && !found.isFile();
-  const target = isInPlace ? path : `${path}.${Date.now().toString(36)}.tmp`;
-  try {
-    const file = await open(target, isInPlace ? 'w' : 'wx', 0o600);
-    try {
-      for await (const chunk of chunks) await file.writeFile(chunk);
-    } finally {
-      await file.close();
-    }
-    if (!isInPlace) await rename(target, path);
-  } catch (error) {
-    if (!isInPlace) await rm(target, { force: true });
-    throw error instanceof TinyrunError
-      ? error
-      : new TinyrunError('unavailable', `Cannot write "${path}"`, { cause: error });
-  }
-}
