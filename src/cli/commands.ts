@@ -44,6 +44,8 @@ const load = async (): Promise<Command> => (await import('./commands/load.ts')).
 const version = async (): Promise<Command> => (await import('./commands/version.ts')).version;
 const info = async (): Promise<Command> => (await import('./commands/info.ts')).info;
 const reset = async (): Promise<Command> => (await import('./commands/system-reset.ts')).systemReset;
+const volumeLs = async (): Promise<Command> => (await import('./commands/volume-ls.ts')).volumeLs;
+const volumeRm = async (): Promise<Command> => (await import('./commands/volume-rm.ts')).volumeRm;
 
 export const COMMANDS: Readonly<Record<string, Entry>> = {
   run: { summary: 'Create and run a new container from an image', load: run },
@@ -200,6 +202,22 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: 'Remove unused images',
     load: async () => (await import('./commands/image-prune.ts')).imagePrune,
   },
+  'volume create': {
+    summary: 'Create a volume',
+    load: async () => (await import('./commands/volume-create.ts')).volumeCreate,
+  },
+  'volume ls': { summary: 'List volumes', load: volumeLs },
+  'volume list': { load: volumeLs },
+  'volume inspect': {
+    summary: 'Display detailed information on one or more volumes',
+    load: async () => (await import('./commands/volume-inspect.ts')).volumeInspect,
+  },
+  'volume rm': { summary: 'Remove one or more volumes', load: volumeRm },
+  'volume remove': { load: volumeRm },
+  'volume prune': {
+    summary: 'Remove unused local volumes',
+    load: async () => (await import('./commands/volume-prune.ts')).volumePrune,
+  },
   'image inspect': {
     summary: 'Display detailed information on one or more images',
     load: async () => (await import('./commands/inspect.ts')).inspectImage,
@@ -207,7 +225,15 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
 };
 
 /** First words that are no commands themselves. */
-export const GROUPS: readonly string[] = ['builder', 'container', 'image', 'manifest', 'registry', 'system'];
+export const GROUPS: readonly string[] = [
+  'builder',
+  'container',
+  'image',
+  'manifest',
+  'registry',
+  'system',
+  'volume',
+];
 
 /** @param name a key of COMMANDS @throws Error for any other */
 export async function loadCommand(name: string): Promise<Command> {

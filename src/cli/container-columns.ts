@@ -1,4 +1,5 @@
-import type { ContainerSummary } from '../engine/index.ts';
+import { containerMounts } from '../engine/containers.ts';
+import type { ContainerSummary, MountRequest } from '../engine/index.ts';
 import { ago, humanDuration } from './duration.ts';
 import { displayPorts } from './published-ports.ts';
 import { humanSize } from './size.ts';
@@ -67,16 +68,21 @@ export function containerColumns(how: {
       Size: size === undefined ? '0B' : `${humanSize(size.own)} (virtual ${humanSize(size.virtual)})`,
       Labels: labelsText(labels),
       Label: (key) => labels[key] ?? '',
-      Mounts: record.options.mounts
-        .map((mount) => (mount.type === 'bind' ? mount.source : mount.target))
+      Mounts: containerMounts(record)
+        .map(mountSource)
         .map((name) => (how.truncate ? ellipsis(name, MOUNT_WIDTH) : name))
         .join(','),
-      LocalVolumes: '0',
+      LocalVolumes: String(containerMounts(record).filter(({ type }) => type === 'volume').length),
       Networks: networkName(container),
       Platform: platformText(record.image.platform),
       HealthStatus: container.health ?? '',
     };
   };
+}
+
+function mountSource(mount: MountRequest): string {
+  if (mount.type === 'bind') return mount.source;
+  return mount.type === 'volume' ? (mount.name ?? '') : mount.target;
 }
 
 /** `Up 3 minutes`, `Exited (0) 2 hours ago`, `Created`. */

@@ -1,3 +1,4 @@
+import { containerMounts } from '../engine/containers.ts';
 import type { ContainerSummary, StoredImage } from '../engine/index.ts';
 import { TinyrunError } from '../errors.ts';
 import { parseBool, parseInteger } from './flag-values.ts';
@@ -59,8 +60,11 @@ const FILTERS: Readonly<Record<string, (value: string) => Test>> = {
   volume:
     (value) =>
     ({ record }) =>
-      record.options.mounts.some(
-        (mount) => mount.target === value || ('source' in mount && mount.source === value),
+      containerMounts(record).some(
+        (mount) =>
+          mount.target === value ||
+          (mount.type === 'bind' && mount.source === value) ||
+          (mount.type === 'volume' && mount.name === value),
       ),
   // Nothing is a task of a swarm here, and Windows has the other isolations.
   'is-task': (value) => (parseBool(value) ? () => false : () => true),

@@ -125,6 +125,7 @@ const ROWS: readonly Row[] = [
   ['userns', 'string', 'User namespace to use (host)'],
   ['uts', 'string', 'UTS namespace to use (host)'],
   ['volume', 'list', 'Bind mount a volume', { short: 'v' }],
+  ['volumes-from', 'list', 'Mount volumes from the specified container(s)', { value: 'container' }],
   ['workdir', 'string', 'Working directory inside the container', { short: 'w' }],
 ];
 

@@ -7,7 +7,7 @@ import { type Environment, keyValues, parseEnv, parseKeyValueFile } from './env-
 import { parseBytes, parseInteger } from './flag-values.ts';
 import { lifeOf } from './life-flags.ts';
 import { limitsOf } from './limit-flags.ts';
-import { parseMount, parseTmpfs, parseVolume } from './mounts.ts';
+import { parseMount, parseTmpfs, parseVolume, parseVolumesFrom } from './mounts.ts';
 import { FlagError, type Parsed } from './parse.ts';
 import { parseExpose, parsePublish } from './ports.ts';
 import { parseSecurityOption } from './security-flags.ts';
@@ -49,6 +49,9 @@ export function createOptionsOf(parsed: Parsed, world: FlagWorld): CreateOptions
       parseSecurityOption(text, (path) => readText(resolve(world.cwd, path))),
     ),
     mounts: mountsOf(parsed, world),
+    ...(parsed.list('volumes-from').length === 0
+      ? {}
+      : { volumesFrom: parsed.each('volumes-from', parseVolumesFrom) }),
     devices: parsed.each('device', flags.parseDevice),
     deviceCgroupRules: parsed.each('device-cgroup-rule', flags.parseDeviceRule),
     ulimits: parsed.each('ulimit', flags.parseUlimit),

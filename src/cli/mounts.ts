@@ -1,5 +1,6 @@
 import { join, normalize } from 'node:path';
 import type { MountRequest } from '../engine/options.ts';
+import { keyValues } from './env-file.ts';
 import { parseBool, parseBytes } from './flag-values.ts';
 
 /** What a mount needs of the world: relative sources are resolved against `cwd`. */
@@ -13,8 +14,9 @@ const WITHOUT_EFFECT = new Set(['z', 'Z', 'nocopy', 'consistent', 'cached', 'del
 const ATTRIBUTES = new Set(['nosuid', 'suid', 'nodev', 'dev', 'noexec', 'exec', 'noatime', 'nosymfollow']);
 
 /**
- * One `-v SOURCE:TARGET[:OPTIONS]`. A source that is missing is made, as in Docker.
- * @throws Error for named and anonymous volumes, which are not supported yet
+ * One `-v [SOURCE:]TARGET[:OPTIONS]`: a directory of the host, made if it is missing, or a volume by its name; without a
+ * source, a volume of the container's own.
+ * @throws Error in Docker's words
  */
 export function parseVolume(text: string, place: MountPlace): MountRequest {
   const parts = text.split(':');
@@ -22,11 +24,44 @@ export function parseVolume(text: string, place: MountPlace): MountRequest {
     throw new Error(`invalid spec: ${text}: empty section between colons`);
   }
   const [source = '', target, options = ''] = parts;
-  if (target === undefined) throw new Error(noVolumes(`anonymous volume at "${source}"`));
+  if (target === undefined) return volumeMount(undefined, source, '', text);
   const host = hostPath(source, place);
-  if (host === undefined) throw new Error(noVolumes(`volume "${source}"`));
+  if (host === undefined) return volumeMount(source, target, options, text);
   const mode = volumeMode(options, text);
   return { type: 'bind', source: host, target: absoluteTarget(target, text), createSource: true, ...mode };
+}
+
+/** Docker's grammar; the engine checks it again where a volume is made. */
+const VOLUME_NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/;
+
+function volumeMount(name: string | undefined, target: string, options: string, text: string): MountRequest {
+  if (name !== undefined && !VOLUME_NAME.test(name)) {
+    throw new Error(
+      `${JSON.stringify(name)} includes invalid characters for a local volume name, only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use absolute path`,
+    );
+  }
+  const words = options === '' ? [] : options.split(',');
+  for (const word of words) {
+    if (!['ro', 'rw', ...ATTRIBUTES, ...WITHOUT_EFFECT].includes(word)) {
+      throw new Error(`invalid spec: ${text}: invalid mode: ${options}`);
+    }
+  }
+  return {
+    type: 'volume',
+    ...(name === undefined ? {} : { name }),
+    target: absoluteTarget(target, text),
+    readonly: words.includes('ro'),
+    noCopy: words.includes('nocopy'),
+    options: words.filter((word) => ATTRIBUTES.has(word)),
+  };
+}
+
+/** `--volumes-from CONTAINER[:ro|rw]`. */
+export function parseVolumesFrom(text: string): { container: string; readonly: boolean } {
+  const [container = '', mode = 'rw', ...more] = text.split(':');
+  if (container === '' || more.length > 0) throw new Error(`invalid volumes-from specification: ${text}`);
+  if (!['ro', 'rw', 'z', 'Z'].includes(mode)) throw new Error(`invalid mode for volumes-from: ${mode}`);
+  return { container, readonly: mode === 'ro' };
 }
 
 interface BindMode {
@@ -50,7 +85,7 @@ function volumeMode(options: string, text: string): BindMode {
   return mode;
 }
 
-/** `type=bind|tmpfs,source=…,target=…[,readonly][,bind-propagation=…][,tmpfs-size=…][,tmpfs-mode=…]`, as CSV. */
+/** `type=volume|bind|tmpfs,source=…,target=…[,readonly][,bind-propagation=…][,tmpfs-size=…][,tmpfs-mode=…]`, as CSV. */
 export function parseMount(text: string, place: MountPlace): MountRequest {
   const fields = mountFields(text);
   const type = fields.get('type') ?? 'volume';
@@ -59,13 +94,8 @@ export function parseMount(text: string, place: MountPlace): MountRequest {
   const source = take(fields, ['source', 'src']);
   if (target === undefined) throw new Error('target is required');
   if (type === 'tmpfs') return tmpfsMount(fields, target, source);
-  if (type !== 'bind') {
-    throw new Error(
-      type === 'volume'
-        ? noVolumes('mount type "volume"')
-        : `mount type ${JSON.stringify(type)} is not supported`,
-    );
-  }
+  if (type === 'volume') return volumeOfFields(fields, { name: source, target, text });
+  if (type !== 'bind') throw new Error(`mount type ${JSON.stringify(type)} is not supported`);
   const host = source === undefined ? undefined : hostPath(source, place);
   if (host === undefined)
     throw new Error(`invalid mount path: ${JSON.stringify(source ?? '')}, expected a path`);
@@ -88,6 +118,28 @@ export function parseMount(text: string, place: MountPlace): MountRequest {
   take(fields, ['consistency']);
   nothingLeft(fields, text);
   return { type: 'bind', source: host, target: absoluteTarget(target, text), createSource, ...mode };
+}
+
+/** The fields that may be given several times, as `volume-label=a=1,volume-label=b=2`, are kept joined by a tab. */
+const REPEATED = new Set(['volume-label', 'volume-opt']);
+
+function volumeOfFields(
+  fields: Map<string, string>,
+  { name, target, text }: { name: string | undefined; target: string; text: string },
+): MountRequest {
+  const readonly = readonlyField(fields);
+  const noCopy = booleanField(fields, 'volume-nocopy');
+  const driver = take(fields, ['volume-driver']) ?? 'local';
+  if (driver !== 'local') throw new Error(`volume driver ${JSON.stringify(driver)} is not supported`);
+  const pairs = (key: string): Record<string, string> =>
+    keyValues((take(fields, [key]) ?? '').split('\t').filter(Boolean));
+  const labels = pairs('volume-label');
+  const driverOptions = pairs('volume-opt');
+  take(fields, ['consistency']);
+  nothingLeft(fields, text);
+  const mount = volumeMount(name === '' ? undefined : name, target, '', text);
+  if (mount.type !== 'volume') return mount;
+  return { ...mount, readonly, noCopy, labels, driverOptions };
 }
 
 /** `--tmpfs /run[:rw,noexec,size=64m]`. */
@@ -128,15 +180,19 @@ function tmpfsMount(fields: Map<string, string>, target: string, source: string 
   return { type: 'tmpfs', target: absoluteTarget(target, target), options };
 }
 
+const BOOLEANS = new Set(['readonly', 'ro', 'bind-nonrecursive', 'bind-create-src', 'volume-nocopy']);
+
 function mountFields(text: string): Map<string, string> {
   const fields = new Map<string, string>();
   for (const part of splitCsv(text)) {
     const equals = part.indexOf('=');
     const key = (equals < 0 ? part : part.slice(0, equals)).toLowerCase();
-    if (equals < 0 && !['readonly', 'ro', 'bind-nonrecursive', 'bind-create-src'].includes(key)) {
+    if (equals < 0 && !BOOLEANS.has(key)) {
       throw new Error(`invalid field '${part}' must be a key=value pair`);
     }
-    fields.set(key, equals < 0 ? 'true' : part.slice(equals + 1));
+    const value = equals < 0 ? 'true' : part.slice(equals + 1);
+    const before = REPEATED.has(key) ? fields.get(key) : undefined;
+    fields.set(key, before === undefined ? value : `${before}\t${value}`);
   }
   return fields;
 }
@@ -191,8 +247,4 @@ function absoluteTarget(target: string, text: string): string {
   const clean = normalize(target).replace(/(.)\/+$/, '$1');
   if (clean === '/') throw new Error(`invalid specification: destination can't be '/'`);
   return clean;
-}
-
-function noVolumes(what: string): string {
-  return `${what}: named volumes are not supported yet; give a directory of the host, such as "$PWD/data:/data"`;
 }

@@ -85,6 +85,14 @@ export interface Paths extends Roots {
   buildSecret(id: string): string;
   /** Manifest lists that are being made: one file each, named by the hash of the list's name. */
   readonly manifestLists: string;
+  /** `volumes/<name>/{volume.json,_data}`; `.new-*` while one is made. */
+  readonly volumes: string;
+  volume(name: string): string;
+  volumeRecord(name: string): string;
+  /** What a container sees of it. */
+  volumeData(name: string): string;
+  /** Held shared while a container with volumes is made, exclusive while one is removed. */
+  readonly volumesLock: string;
 
   readonly networks: string;
   network(name: string): string;
@@ -139,6 +147,7 @@ export function pathsOf(roots: Roots): Paths {
   const ingest = join(top, 'ingest');
   const names = join(top, 'names');
   const networks = join(top, 'networks');
+  const volumes = join(top, 'volumes');
   const cache = join(top, 'cache');
   const buildCache = join(top, 'build-cache');
   const container = (id: string): string => join(containers, id);
@@ -190,6 +199,11 @@ export function pathsOf(roots: Roots): Paths {
     buildSecrets: join(runTop, 'secrets'),
     buildSecret: (id) => join(runTop, 'secrets', id),
     manifestLists: join(top, 'manifest-lists'),
+    volumes,
+    volume: (name) => join(volumes, name),
+    volumeRecord: (name) => join(volumes, name, 'volume.json'),
+    volumeData: (name) => join(volumes, name, '_data'),
+    volumesLock: join(runTop, 'volumes.lock'),
     networks,
     network: (name) => join(networks, `${name}.json`),
     events: join(top, 'events', 'current'),

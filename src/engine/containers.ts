@@ -6,7 +6,7 @@ import type { StateRecord } from '../native/launch.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { ProcessDefaults } from '../oci/image-spec.ts';
 import { idOfName } from './names.ts';
-import type { CreateOptions } from './options.ts';
+import type { CreateOptions, MountRequest } from './options.ts';
 
 export type { StateRecord };
 
@@ -26,6 +26,16 @@ export interface ContainerRecord {
   /** The command line: entrypoint and command of image and options put together. */
   readonly args: readonly string[];
   readonly options: CreateOptions;
+  /** `options.mounts` where volumes make a difference: each has its name, with those of the image and of other containers. */
+  readonly mounts?: readonly MountRequest[];
+}
+
+/** All that is mounted in a container besides the defaults. */
+export function containerMounts({
+  mounts,
+  options,
+}: Pick<ContainerRecord, 'mounts' | 'options'>): readonly MountRequest[] {
+  return mounts ?? options.mounts;
 }
 
 export type Status = 'created' | 'running' | 'paused' | 'restarting' | 'removing' | 'exited' | 'dead';

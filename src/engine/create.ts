@@ -14,7 +14,7 @@ import type { Core } from './core.ts';
 import { containerEvent } from './events.ts';
 import { newId } from './ids.ts';
 import { checkName, releaseName, reserveGeneratedName, reserveName } from './names.ts';
-import type { CreateOptions } from './options.ts';
+import type { CreateOptions, MountRequest } from './options.ts';
 import { Rollback } from './rollback.ts';
 import { argumentsOf } from './spec-process.ts';
 
@@ -43,7 +43,6 @@ export async function createContainer(
   options: CreateOptions,
   how: CreateHow = {},
 ): Promise<Created> {
-  await using undo = new Rollback();
   const name = options.name === undefined ? undefined : checkName(options.name);
   const store = await core.store();
   // Until the record is on disk nothing else says that the image is needed.
@@ -51,24 +50,48 @@ export async function createContainer(
   try {
     const image = await imageFor(core, options, how);
     core.phase('image');
-    const args = argumentsOf(image.config.config, options);
-    const id = newId();
-    const { paths } = core;
-    makeDirectories(paths, id);
-    undo.defer(async () => (await import('../native/syscalls.ts')).removeTree(paths.container(id)));
-    if (name !== undefined) reserveName(paths, name, id);
-    const reserved = name ?? reserveGeneratedName(paths, id);
-    undo.defer(() => releaseName(paths, reserved, id));
-    const record = recordOf({ id, name: reserved, image, args, options });
-    writeRecord(paths, record);
-    noteUse(paths, image.id);
-    undo.commit();
-    await containerEvent(core, record, 'create');
-    core.phase('create');
-    return { record, image };
+    if (!needsVolumes(options, image)) return await makeContainer(core, { options, image, name });
+    const { withVolumes } = await import('./container-volumes.ts');
+    return await withVolumes(core, { options, image }, (mounts) =>
+      makeContainer(core, { options, image, name, mounts }),
+    );
   } finally {
     lease.release();
   }
+}
+
+function needsVolumes(options: CreateOptions, { config }: StoredImage): boolean {
+  return (
+    (options.volumesFrom ?? []).length > 0 ||
+    options.mounts.some(({ type }) => type === 'volume') ||
+    Object.keys(config.config.Volumes ?? {}).length > 0
+  );
+}
+
+interface Making {
+  readonly options: CreateOptions;
+  readonly image: StoredImage;
+  readonly name: string | undefined;
+  readonly mounts?: readonly MountRequest[];
+}
+
+async function makeContainer(core: Core, { options, image, name, mounts }: Making): Promise<Created> {
+  await using undo = new Rollback();
+  const args = argumentsOf(image.config.config, options);
+  const id = newId();
+  const { paths } = core;
+  makeDirectories(paths, id);
+  undo.defer(async () => (await import('../native/syscalls.ts')).removeTree(paths.container(id)));
+  if (name !== undefined) reserveName(paths, name, id);
+  const reserved = name ?? reserveGeneratedName(paths, id);
+  undo.defer(() => releaseName(paths, reserved, id));
+  const record = recordOf({ id, name: reserved, image, args, options, mounts });
+  writeRecord(paths, record);
+  noteUse(paths, image.id);
+  undo.commit();
+  await containerEvent(core, record, 'create');
+  core.phase('create');
+  return { record, image };
 }
 
 /** Makes a container anew that a failed start with --rm has removed already, for another try. */
@@ -130,6 +153,7 @@ function recordOf(from: {
   image: StoredImage;
   args: readonly string[];
   options: CreateOptions;
+  mounts: readonly MountRequest[] | undefined;
 }): ContainerRecord {
   const { os, architecture, variant, config } = from.image.config;
   return {
@@ -145,5 +169,6 @@ function recordOf(from: {
     },
     args: from.args,
     options: from.options,
+    ...(from.mounts === undefined ? {} : { mounts: from.mounts }),
   };
 }

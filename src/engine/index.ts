@@ -38,6 +38,7 @@ import type { PrunedContainers } from './prune.ts';
 import type { Pulled, PullHow } from './pull.ts';
 import type { PushedImage, PushHow } from './push.ts';
 import type { RemoteHow, RemoteManifest } from './remote.ts';
+import type { RemoveHow } from './remove.ts';
 import type { RestartHow } from './restart.ts';
 import type { Served, ServeHow } from './serve.ts';
 import type { Started, StartHow } from './start.ts';
@@ -45,6 +46,7 @@ import type { Stats, StatsHow } from './stats.ts';
 import type { StopHow } from './stop.ts';
 import type { Processes } from './top.ts';
 import type { Changes, Updated } from './update.ts';
+import type { NewVolume, VolumeFacts } from './volumes.ts';
 
 export type { Pressure, PressureOf, Stall } from '../cgroups/pressure.ts';
 export type { ErrorKind } from '../errors.ts';
@@ -105,6 +107,7 @@ export type { Stats, StatsHow, Usage as ContainerUsage } from './stats.ts';
 export type { StopHow } from './stop.ts';
 export type { Processes } from './top.ts';
 export type { Changes, Updated } from './update.ts';
+export type { NewVolume, VolumeFacts } from './volumes.ts';
 
 /** Containers are named by name, id, or the beginning of an id; every method throws TinyrunError. */
 export interface Engine {
@@ -156,10 +159,7 @@ export interface Engine {
   /** @param signal name or number; default SIGKILL */
   kill(container: string, signal?: string): Promise<void>;
   /** @returns what deletes the container's files, to be called after the reply */
-  remove(
-    container: string,
-    how?: { readonly force?: boolean },
-  ): Promise<{ id: string; finish: () => Promise<void> }>;
+  remove(container: string, how?: RemoveHow): Promise<{ id: string; finish: () => Promise<void> }>;
   /** The exit code, once it has ended. */
   wait(container: string): Promise<number>;
   logs(container: string, how?: LogsHow): AsyncGenerator<LogEntry>;
@@ -186,6 +186,13 @@ export interface Engine {
   check(how?: CheckHow): Promise<CheckedStore>;
   /** Frees what nothing needs, and the images that a policy gives up. */
   collectGarbage(how?: GcHow): Promise<Collected>;
+  /** Makes a volume. @returns its name */
+  createVolume(request?: NewVolume): Promise<string>;
+  volumes(): Promise<VolumeFacts[]>;
+  volume(name: string): Promise<VolumeFacts>;
+  removeVolume(name: string): Promise<void>;
+  /** Removes volumes that no container has. @param matches default: those without a name of their own */
+  pruneVolumes(matches?: (volume: VolumeFacts) => boolean): Promise<{ deleted: string[]; reclaimed: number }>;
   pull(image: string, how?: PullHow): Promise<Pulled>;
   /** The image of a Dockerfile. */
   build(request: BuildRequest): Promise<BuiltImage>;
@@ -289,6 +296,12 @@ export function openEngine(options: EngineOptions = {}): Engine {
     pruneImages: async (how) => (await import('./images.ts')).pruneImages(core, how),
     check: async (how) => (await import('./check.ts')).checkStore(core, how),
     collectGarbage: async (how) => (await import('./gc.ts')).collectGarbage(core, how),
+    createVolume: async (request = {}) => (await import('./volumes.ts')).newVolume(core, request),
+    volumes: async () => (await import('./volumes.ts')).volumes(core),
+    volume: async (name) => (await import('./volumes.ts')).volume(core, name),
+    removeVolume: async (name) => (await import('./volumes.ts')).removeVolume(core, name),
+    pruneVolumes: async (matches = ({ anonymous }) => anonymous) =>
+      (await import('./volumes.ts')).pruneVolumes(core, matches),
     diskUsage: async () => (await import('./disk-usage.ts')).diskUsage(core),
     pull: async (text, how) => (await import('./pull.ts')).pullImage(core, text, how),
     build: async (request) => (await import('./build.ts')).buildImage(core, request),

@@ -7,7 +7,13 @@ import type { Healthcheck } from '../oci/image-spec.ts';
 import type { Spec } from '../oci/runtime-spec.ts';
 import { familiarName, parseReference } from '../registry/reference.ts';
 import { NEVER } from './clock.ts';
-import { type Container, type ContainerRecord, isUp, type StateRecord } from './containers.ts';
+import {
+  type Container,
+  type ContainerRecord,
+  containerMounts,
+  isUp,
+  type StateRecord,
+} from './containers.ts';
 import type { Core } from './core.ts';
 import { readHealth } from './health.ts';
 import { hostConfigOf } from './inspect-host-config.ts';
@@ -57,7 +63,7 @@ export async function inspectContainer(core: Core, text: string): Promise<Inspec
         MergedDir: core.paths.rootfs(id),
       },
     },
-    Mounts: mountsOf(container),
+    Mounts: mountsOf(core, container),
     Config: configOf(container, env),
     NetworkSettings: inspectNetwork(network),
   };
@@ -205,9 +211,21 @@ function exposedOf(
   return Object.keys(all).length === 0 ? undefined : all;
 }
 
-function mountsOf({ record }: Container): Inspection[] {
-  return record.options.mounts.map((mount) =>
-    mount.type === 'bind'
+function mountsOf(core: Core, { record }: Container): Inspection[] {
+  return containerMounts(record).map((mount) => {
+    if (mount.type === 'volume') {
+      return {
+        Type: 'volume',
+        Name: mount.name ?? '',
+        Source: core.paths.volumeData(mount.name ?? ''),
+        Destination: mount.target,
+        Driver: 'local',
+        Mode: mount.options.join(',') || 'z',
+        RW: !mount.readonly,
+        Propagation: '',
+      };
+    }
+    return mount.type === 'bind'
       ? {
           Type: 'bind',
           Source: mount.source,
@@ -223,8 +241,8 @@ function mountsOf({ record }: Container): Inspection[] {
           Mode: mount.options.join(','),
           RW: true,
           Propagation: '',
-        },
-  );
+        };
+  });
 }
 
 async function specOf(core: Core, id: string): Promise<Spec | undefined> {

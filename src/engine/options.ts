@@ -37,6 +37,8 @@ export interface CreateOptions {
   readonly capDrop: readonly string[];
   readonly securityOpt: readonly SecurityOption[];
   readonly mounts: readonly MountRequest[];
+  /** `--volumes-from CONTAINER[:ro|rw]`. */
+  readonly volumesFrom?: readonly { readonly container: string; readonly readonly: boolean }[];
   readonly devices: readonly DeviceRequest[];
   readonly deviceCgroupRules: readonly string[];
   readonly ulimits: readonly { readonly name: string; readonly soft: number; readonly hard: number }[];
@@ -93,7 +95,24 @@ export type MountRequest =
       readonly createSource: boolean;
       readonly options: readonly string[];
     }
-  | { readonly type: 'tmpfs'; readonly target: string; readonly options: readonly string[] };
+  | { readonly type: 'tmpfs'; readonly target: string; readonly options: readonly string[] }
+  | VolumeMount;
+
+export interface VolumeMount {
+  readonly type: 'volume';
+  /** Absent: a volume of the container's own, which gets a name when the container is made. */
+  readonly name?: string;
+  readonly target: string;
+  readonly readonly: boolean;
+  /** Leave it empty rather than fill it with what the image has there. */
+  readonly noCopy: boolean;
+  readonly options: readonly string[];
+  readonly labels?: Readonly<Record<string, string>>;
+  /** Of the local driver, for a volume that is not there yet. */
+  readonly driverOptions?: Readonly<Record<string, string>>;
+  /** Made for this container alone: set where the name was. */
+  readonly anonymous?: boolean;
+}
 
 export interface DeviceRequest {
   readonly source: string;

@@ -3,7 +3,7 @@ import { makePrivateDirectory } from '../disk/atomic.ts';
 import type { Paths } from '../disk/paths.ts';
 import { errorCode, TinyrunError } from '../errors.ts';
 import type { Op } from '../native/plan.ts';
-import { type Container, isUp, resolveId } from './containers.ts';
+import { type Container, type ContainerRecord, isUp, resolveId } from './containers.ts';
 import type { Core } from './core.ts';
 import { containerEvent } from './events.ts';
 import { namesOf, releaseName } from './names.ts';
@@ -12,6 +12,8 @@ import { findContainer } from './query.ts';
 export interface RemoveHow {
   /** Kill it first where it runs. */
   readonly force?: boolean;
+  /** And the volumes that are its alone; always with `--rm`. */
+  readonly volumes?: boolean;
 }
 
 /**
@@ -52,12 +54,25 @@ export async function removeContainer(
   return {
     id,
     async finish() {
+      await removeVolumes(core, container, how);
       await emptyTrash(core, id);
       if (container === undefined) return;
       const { collectAfter } = await import('./images.ts');
       await collectAfter(core, container.record.image.id);
     },
   };
+}
+
+async function removeVolumes(
+  core: Core,
+  container: Container | undefined,
+  { volumes }: RemoveHow,
+): Promise<void> {
+  if (container?.record.mounts === undefined) return;
+  if (volumes !== true && !container.record.options.remove) return;
+  const { ownVolumes } = await import('./container-volumes.ts');
+  const { removeOwnVolumes } = await import('./volumes.ts');
+  await removeOwnVolumes(core, ownVolumes(container.record));
 }
 
 /** With force, a container whose files are damaged is undefined: that is how one gets rid of it. */
@@ -82,10 +97,19 @@ export function discard(paths: Paths, id: string): void {
 }
 
 /** The same as ops of a launch plan, for --rm: it happens also when no command is left to do it. */
-export function discardOps(paths: Paths, id: string, name: string): { release: Op[]; cleanup: Op[] } {
+export async function discardOps(
+  paths: Paths,
+  record: ContainerRecord,
+): Promise<{ release: Op[]; cleanup: Op[] }> {
+  const { id, name } = record;
   makePrivateDirectory(paths.trash);
+  const volumes =
+    record.mounts === undefined
+      ? { release: [], cleanup: [] }
+      : (await import('./container-volumes.ts')).discardVolumeOps(paths, record);
   return {
     release: [
+      ...volumes.release,
       { op: 'unlink', path: paths.name(name), what: `give the name "${name}" back`, optional: true },
       {
         op: 'rename',
@@ -96,6 +120,7 @@ export function discardOps(paths: Paths, id: string, name: string): { release: O
       },
     ],
     cleanup: [
+      ...volumes.cleanup,
       {
         op: 'removeTree',
         path: trashOf(paths, id),

@@ -86,6 +86,8 @@ function mountOf(request: MountRequest): Mount {
   if (request.type === 'tmpfs') {
     return { destination, type: 'tmpfs', source: 'tmpfs', options: tmpfsOptions(request.options) };
   }
+  if (request.type === 'volume')
+    throw new TinyrunError('internal', `volume at "${destination}" without a directory`);
   const rest = request.options.filter((option) => !WITHOUT_EFFECT.has(option));
   // Read-only means all that is mounted below as well, since Docker 25; `bind-recursive=writable` opts out.
   const plain = rest.includes('ro-nonrecursive') || !request.recursive;

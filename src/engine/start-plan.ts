@@ -49,7 +49,11 @@ export interface PlanFrom {
  */
 export async function planLaunch(core: Core, record: ContainerRecord, from: PlanFrom): Promise<Launchable> {
   const { paths } = core;
-  const { id, options } = record;
+  const { id } = record;
+  const options =
+    record.mounts === undefined
+      ? record.options
+      : (await import('./container-volumes.ts')).mountedOptions(paths, record);
   const store = await core.store();
   const image = from.how.image ?? store.resolve(record.image.id);
   if (image === undefined) {
@@ -96,7 +100,7 @@ export async function planLaunch(core: Core, record: ContainerRecord, from: Plan
     ...consoleSizeOf(from.how),
   });
   core.phase('spec');
-  const discard = options.remove ? discardOps(paths, id, record.name) : { release: [], cleanup: [] };
+  const discard = options.remove ? await discardOps(paths, record) : { release: [], cleanup: [] };
   const cgroup = planCgroup(host, cgroupsPath, spec.linux.resources ?? {});
   // The step of a build is no container that anybody knows of.
   const supervised: Supervised =

@@ -24,10 +24,11 @@ export const rm: Command = {
   async run({ context, parsed, engine: open }) {
     const engine = await open();
     const force = parsed.bool('force');
+    const volumes = parsed.bool('volumes');
     const unfinished: (() => Promise<void>)[] = [];
     const code = await forEach(context, parsed.operands, async (name) => {
       try {
-        const { finish } = await engine.remove(name, { force });
+        const { finish } = await engine.remove(name, { force, volumes });
         unfinished.push(finish);
         context.stdout.write(`${name}\n`);
       } catch (error) {

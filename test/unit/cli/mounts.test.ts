@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { parseMount, parseTmpfs, parseVolume } from '../../../src/cli/mounts.ts';
+import { parseMount, parseTmpfs, parseVolume, parseVolumesFrom } from '../../../src/cli/mounts.ts';
 
 const place = { cwd: '/home/me' };
 const bind = (more: object) => ({
@@ -27,9 +27,57 @@ test.each([
   expect(parseVolume(text, place)).toEqual(expected);
 });
 
+const volume = (more: object) => ({
+  type: 'volume',
+  target: '/dst',
+  readonly: false,
+  noCopy: false,
+  options: [],
+  ...more,
+});
+
 test.each([
-  ['data:/dst', 'named volumes are not supported yet'],
-  ['/data', 'anonymous volume'],
+  ['data:/dst', volume({ name: 'data' })],
+  ['data:/dst:ro,nocopy', volume({ name: 'data', readonly: true, noCopy: true })],
+  ['/dst', volume({})],
+  ['data:/dst:noexec', volume({ name: 'data', options: ['noexec'] })],
+])('parseVolume() reads the volume %s', (text, expected) => {
+  expect(parseVolume(text, place)).toEqual(expected);
+});
+
+test.each([
+  [
+    'type=volume,src=data,dst=/dst,ro,volume-nocopy',
+    volume({ name: 'data', readonly: true, noCopy: true, labels: {}, driverOptions: {} }),
+  ],
+  ['target=/dst', volume({ labels: {}, driverOptions: {} })],
+  [
+    'type=volume,src=data,dst=/dst,volume-label=a=1,volume-label=b=2,volume-opt=type=none,"volume-opt=o=bind,ro"',
+    volume({
+      name: 'data',
+      labels: { a: '1', b: '2' },
+      driverOptions: { type: 'none', o: 'bind,ro' },
+    }),
+  ],
+])('parseMount() reads the volume %s', (text, expected) => {
+  expect(parseMount(text, place)).toEqual(expected);
+});
+
+test.each([
+  ['web', { container: 'web', readonly: false }],
+  ['web:ro', { container: 'web', readonly: true }],
+  ['web:z', { container: 'web', readonly: false }],
+])('parseVolumesFrom() reads %s', (text, expected) => {
+  expect(parseVolumesFrom(text)).toEqual(expected);
+});
+
+test('parseVolumesFrom() refuses another mode', () => {
+  expect(() => parseVolumesFrom('web:shared')).toThrow('invalid mode for volumes-from: shared');
+});
+
+test.each([
+  ['da/ta:/dst', 'includes invalid characters for a local volume name'],
+  ['data:/dst:rslave', 'invalid mode: rslave'],
   ['/src:dst', 'mount path must be absolute'],
   ['/src:/', "destination can't be '/'"],
   ['/src:/dst:bogus', 'invalid mode: bogus'],
@@ -61,7 +109,8 @@ test.each([
 test.each([
   ['type=bind,source=/src', 'target is required'],
   ['type=bind,target=/dst', 'invalid mount path'],
-  ['type=volume,source=x,target=/dst', 'named volumes are not supported yet'],
+  ['type=volume,source=x,target=/dst,volume-driver=nfs', 'volume driver "nfs" is not supported'],
+  ['type=volume,source=/x,target=/dst', 'includes invalid characters'],
   ['type=bind,source=/s,target=/d,colour=red', "unexpected key 'colour'"],
   ['type=bind,source=/s,target', "invalid field 'target' must be a key=value pair"],
   ['type=bind,source=/s,target=/d,readonly=x', 'invalid value for readonly: x'],
