@@ -13,7 +13,7 @@ import { join } from 'node:path';
 import { makePrivateDirectory } from '../disk/atomic.ts';
 import type { Paths } from '../disk/paths.ts';
 import { errorCode } from '../errors.ts';
-import { flock, removeTree } from '../native/syscalls.ts';
+import { flock, removeTree, spreadDirectories } from '../native/syscalls.ts';
 import type { Digest } from '../oci/digest.ts';
 import { type LayerRecord, writeLayerRecord } from './layer-record.ts';
 
@@ -33,6 +33,7 @@ export interface HalfLayer {
 /** A new empty layer directory, locked so that repairStore() of another command leaves it alone. */
 export function beginLayer(paths: Paths): HalfLayer {
   makePrivateDirectory(paths.layers);
+  spreadDirectories(paths.layers);
   const { directory, lock } = lockedDirectory(paths);
   const fs = join(directory, 'fs');
   mkdirSync(fs);

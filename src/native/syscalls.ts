@@ -16,6 +16,7 @@ const PROTOTYPES = {
   statInRoot: 'int tinyrun_stat_in_root(int root, const char *path, void *out)',
   close: 'int tinyrun_close(int fd)',
   removeTree: 'int tinyrun_remove_tree(const char *path)',
+  spread: 'int tinyrun_spread(const char *path)',
   socketpair: 'int tinyrun_socketpair(void *out)',
   memfd: 'int tinyrun_memfd(const char *name, void *bytes, size_t length)',
   start: 'int tinyrun_start(const char *path, void *arguments, size_t count, void *fds, size_t fdCount)',
@@ -157,6 +158,16 @@ export function closeFd(fd: number): void {
 /** Removes a tree: follows no links and crosses no mounts. @throws SyscallError ENOENT where it is missing, EBUSY for a mount in it */
 export function removeTree(path: string): void {
   call('removeTree', path, path);
+}
+
+/**
+ * Has ext4 spread the directories below one over the disk, which do not belong together. Files of one layer lie together
+ * then, layers that are unpacked side by side do not compete for one block group, and a layer does not land among
+ * the inodes of one that was just removed, each of which ext4 looks at before it takes the next (`recently_deleted`).
+ * @returns false where the file system knows no such thing
+ */
+export function spreadDirectories(path: string): boolean {
+  return functionOf('spread')(path) >= 0;
 }
 
 /** Two connected stream sockets, both closed on exec. */

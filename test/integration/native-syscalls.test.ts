@@ -1,4 +1,4 @@
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import {
   existsSync,
   mkdirSync,
@@ -21,6 +21,7 @@ import {
   readInRoot,
   removeTree,
   sendSignal,
+  spreadDirectories,
   statInRoot,
 } from '../../src/native/syscalls.ts';
 import { needing } from '../harness/requires.ts';
@@ -208,5 +209,17 @@ describe('netlink()', () => {
     expect(errnoOf(() => netlink('route', message(RTM_GETLINK, REQUEST, 1, 16).fill(0xff, 0, 4)))).toBe(
       'EINVAL',
     );
+  });
+});
+
+describe('spreadDirectories()', () => {
+  test('sets the flag where the file system has it, and says whether', () => {
+    const path = join(directory, 'spread');
+    mkdirSync(path);
+    const isTold = spreadDirectories(path);
+    const flags = spawnSync('lsattr', ['-d', path], { encoding: 'utf8' }).stdout.split(' ')[0] ?? '';
+    expect(flags.includes('T')).toBe(isTold);
+    expect(spreadDirectories(path)).toBe(isTold);
+    expect(spreadDirectories(join(directory, 'missing'))).toBe(false);
   });
 });
