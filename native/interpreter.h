@@ -102,9 +102,13 @@ int tr_set_attributes(int mount, const char *path, uint64_t flags, int recursive
 int tr_op_root_propagation(const struct tr_op_rootPropagation *op);
 int tr_op_mount_run(struct tr_run *run, const struct tr_op_mount *op);
 int tr_op_bind_run(struct tr_run *run, const struct tr_op_bind *op);
+int tr_make_target(struct tr_run *run, const char *path, enum tr_make make, int *made);
 int tr_op_overlay_run(struct tr_run *run, const struct tr_op_overlay *op);
 int tr_op_bind_root(struct tr_run *run, const struct tr_op_bindRoot *op);
 int tr_op_pivot_root(struct tr_run *run);
+
+/* below.c */
+int tr_op_bind_below(struct tr_run *run, const struct tr_op_bindBelow *op);
 
 /* overlay.c */
 long tr_fs_option(int fs, const char *option);

@@ -121,7 +121,7 @@ static int mount_classic(struct tr_run *run, const struct tr_op_mount *op, const
  * Opens or makes what will be mounted on. A link of the image that leads into the procfs of the container would have a label or a setting
  * written to a file of somebody else's (CVE-2019-19921); only who names a path in /proc means one.
  */
-static int make_target(struct tr_run *run, const char *path, enum tr_make make, int *made) {
+int tr_make_target(struct tr_run *run, const char *path, enum tr_make make, int *made) {
     struct statfs status;
     int target = tr_root_make(run->root, path, make, 0755, made);
     if (target < 0 || strncmp(path, "/proc/", 6) == 0) return target;
@@ -135,7 +135,7 @@ static int make_target(struct tr_run *run, const char *path, enum tr_make make, 
  * files written where labels and settings are meant to go (CVE-2019-19921, CVE-2023-27561).
  */
 static int mount_target(struct tr_run *run, const struct tr_op_mount *op, int *made) {
-    int target = make_target(run, op->target, TR_MAKE_DIRECTORY, made);
+    int target = tr_make_target(run, op->target, TR_MAKE_DIRECTORY, made);
     if (target < 0 || *made || (strcmp(op->fstype, "proc") != 0 && strcmp(op->fstype, "sysfs") != 0)) return target;
     int strict = tr_root_open(run->root, op->target, O_PATH | O_NOFOLLOW | O_DIRECTORY);
     sys_close(target);
@@ -240,7 +240,7 @@ int tr_op_bind_run(struct tr_run *run, const struct tr_op_bind *op) {
     if (source < 0) return (int)source;
     long result = sys_fstatx((int)source, &status);
     enum tr_make make = S_ISDIR(status.mode) ? TR_MAKE_DIRECTORY : TR_MAKE_FILE;
-    int target = result < 0 ? (int)result : make_target(run, op->target, make, NULL);
+    int target = result < 0 ? (int)result : tr_make_target(run, op->target, make, NULL);
     if (target >= 0) {
         unsigned recursive = op->recursive ? TR_AT_RECURSIVE : 0;
         long mount = taken_source(run);

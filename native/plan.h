@@ -85,7 +85,8 @@ enum tr_phase {
     X(38, init, "") \
     X(39, exec, "lll") \
     X(40, deviceFilter, "sb") \
-    X(41, closePorts, "")
+    X(41, closePorts, "") \
+    X(42, bindBelow, "loosssn")
 
 enum tr_op_code {
 #define TR_OP_CODE(code, name, slots) TR_OP_##name = code,
@@ -138,6 +139,7 @@ struct tr_op_overlay { char **lower; const char *upper, *work; char **options; c
 struct tr_op_bindRoot { const char *source; };
 struct tr_op_mount { const char *fstype, *source, *target; uint64_t flags; const char *data; uint64_t propagation; };
 struct tr_op_bind { const char *source, *target; uint64_t recursive, flags, recursive_flags, propagation; };
+struct tr_op_bindBelow { char **layers; const char *upper, *work, *stage, *path, *target; uint64_t flags; };
 struct tr_op_mkdirInRoot { const char *path; uint64_t mode, uid, gid; };
 struct tr_op_symlinkInRoot { const char *target, *path; };
 /* type: S_IFCHR, S_IFBLK or S_IFIFO. */
@@ -181,6 +183,7 @@ struct tr_op {
         struct tr_op_bindRoot bind_root;
         struct tr_op_mount mount;
         struct tr_op_bind bind;
+        struct tr_op_bindBelow bind_below;
         struct tr_op_mkdirInRoot mkdir_in_root;
         struct tr_op_symlinkInRoot symlink_in_root;
         struct tr_op_mknod mknod;

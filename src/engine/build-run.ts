@@ -1,6 +1,6 @@
 import { chmodSync, chownSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import type { RunMountSource, RunOutcome, RunRequest } from '../build/step-host.ts';
+import type { RunOutcome, RunRequest } from '../build/step-host.ts';
 import { makePrivateDirectory } from '../disk/atomic.ts';
 import { buildRunPaths } from '../disk/paths.ts';
 import { TinyrunError } from '../errors.ts';
@@ -48,7 +48,7 @@ export async function runBuildStep(
   mkdirSync(paths.rootfs(id), { mode: 0o710 });
   const closers: (() => void)[] = [];
   try {
-    const files = await openMountFiles(core, id, request.mounts, closers);
+    const files = await openMountFiles(core, id, request, closers);
     const options = optionsOf(request, settings, files.mounts);
     const store = await core.store();
     const image = imageOf(request);
@@ -199,7 +199,7 @@ interface MountFiles {
 async function openMountFiles(
   core: Core,
   id: string,
-  sources: readonly RunMountSource[],
+  { mounts: sources, scratch }: Pick<RunRequest, 'mounts' | 'scratch'>,
   closers: (() => void)[],
 ): Promise<MountFiles> {
   const mounts: MountRequest[] = [];
@@ -235,12 +235,62 @@ async function openMountFiles(
         mounts.push(bindOf(path, source.target, false));
         break;
       }
-      case 'files':
-      case 'directory':
-        throw new TinyrunError('unsupported', 'RUN --mount of files is not supported yet');
+      case 'files': {
+        const below = join(scratch, `below-${index}`);
+        if (await isFile(source.directories, source.path)) fileTargets.add(source.target);
+        ops.push(bindBelow(source, below));
+        break;
+      }
+      case 'directory': {
+        const { path, below, target, readOnly } = source;
+        const stage = join(scratch, `below-${index}`);
+        ops.push(bindBelow({ directories: [path], path: below, target, readOnly: true }, stage, readOnly));
+        break;
+      }
     }
   }
   return { mounts, ops, fileTargets };
+}
+
+interface FilesMount {
+  readonly directories: readonly string[];
+  readonly path: string;
+  readonly target: string;
+  readonly readOnly: boolean;
+}
+
+/** What may be written to gets an upper directory, which goes with the step: no write reaches an image or a context. */
+function bindBelow(
+  { directories, path, target, readOnly }: FilesMount,
+  below: string,
+  isReadOnly = readOnly,
+): Op {
+  mkdirSync(below, { mode: 0o700 });
+  const [stage, upper, work] = ['stage', 'upper', 'work'].map((name) => join(below, name));
+  for (const each of [stage, upper, work]) if (each !== undefined) mkdirSync(each, { mode: 0o755 });
+  return {
+    op: 'bindBelow',
+    what: `mount "${path}" of the source on "${target}"`,
+    layers: directories,
+    ...(readOnly || upper === undefined || work === undefined ? {} : { upper, work }),
+    stage: stage ?? below,
+    path,
+    target,
+    flags: isReadOnly ? ['ro'] : [],
+  };
+}
+
+async function isFile(directories: readonly string[], path: string): Promise<boolean> {
+  const { listFiles } = await import('../build/copy-files.ts');
+  const [[entry] = []] = await listFiles({
+    source: directories,
+    paths: [path],
+    withDigests: false,
+    depth: 0,
+  });
+  if (entry === undefined)
+    throw new TinyrunError('not_found', `failed to mount ${JSON.stringify(path)}: not found`);
+  return entry.type === 'file';
 }
 
 function bindOf(source: string, target: string, readonly: boolean): MountRequest {

@@ -161,6 +161,11 @@ export const FORMS: { readonly [K in Op['op']]: Form<K> } = {
   exec: { code: 39, slots: 'lll', values: (op) => [op.paths, op.argv, op.env] },
   deviceFilter: { code: 40, slots: 'sb', values: (op) => [op.path, op.program] },
   closePorts: { code: 41, slots: '', values: () => [] },
+  bindBelow: {
+    code: 42,
+    slots: 'loosssn',
+    values: (op) => [op.layers, op.upper, op.work, op.stage, op.path, op.target, flagsOf(op.flags)],
+  },
 };
 
 /** `RLIMIT_NOFILE` (OCI) and `nofile` (Docker) alike. */

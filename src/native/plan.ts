@@ -248,6 +248,23 @@ export type Op = Common &
         readonly recursiveFlags?: boolean;
         readonly propagation?: Propagation;
       }
+    /**
+     * A path below layers, or below one directory, bound in root. The path is resolved below them and never through them, by the
+     * same call that takes what it names: nobody can put a link of his own between the two (CVE-2024-23651, CVE-2024-1753).
+     */
+    | {
+        readonly op: 'bindBelow';
+        /** Top first. */
+        readonly layers: readonly string[];
+        /** Takes what is written to it. */
+        readonly upper?: string;
+        readonly work?: string;
+        /** Existing host directory where several layers are put together for a moment. */
+        readonly stage: string;
+        readonly path: string;
+        readonly target: string;
+        readonly flags: readonly MountFlag[];
+      }
     | {
         readonly op: 'mkdirInRoot';
         readonly path: string;
