@@ -56,6 +56,17 @@ int resolve_path(int root, const char *path, char real[PATH_SIZE]);
 /* Opens a path that holds no links, below a root; ELOOP where one is in it. Returns the fd or -errno. */
 int open_below(int root, const char *path, int flags);
 
+struct twin {
+    uint64_t device, inode;
+    char *path;
+};
+struct twins {
+    struct twin *slots;
+    size_t count, room;
+};
+/* *known: the path under which the file was copied already; NULL: it is remembered as `path` now. Returns 0 or -errno. */
+int twins_find(struct twins *twins, uint64_t device, uint64_t inode, const char *path, const char **known);
+
 /* Extended attributes that belong to a file's content: capabilities, ACLs, the user's own. */
 void copy_attributes(int from, int to);
 

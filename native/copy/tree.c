@@ -29,11 +29,6 @@ struct late_time {
     struct moment mtime;
 };
 
-struct link_source {
-    uint64_t device, inode;
-    char *path;
-};
-
 struct copier {
     int upper, lower, source;
     struct place base, parent;
@@ -42,8 +37,7 @@ struct copier {
     char name[NAME_MAX + 1]; /* of the one file that the base record named */
     struct late_time *times;
     size_t time_count, time_room;
-    struct link_source *links;
-    size_t link_count, link_room;
+    struct twins twins;
     uint64_t files, bytes;
 };
 
@@ -292,41 +286,14 @@ static int full_path(const struct copier *copier, const char *name, char path[PA
     return length < 0 || length >= PATH_SIZE ? -ENAMETOOLONG : 0;
 }
 
-/* The slot of a file, or the free one for it. `room` is a power of two, and some of it is free. */
-static struct link_source *find_link(struct link_source *links, size_t room, uint64_t device, uint64_t inode) {
-    size_t at = (size_t)(inode * 0x9e3779b97f4a7c15u >> 20);
-    for (;; at++) {
-        struct link_source *slot = &links[at & (room - 1)];
-        if (slot->path == NULL || (slot->inode == inode && slot->device == device)) return slot;
-    }
-}
-
-static int grow_links(struct copier *copier) {
-    if (copier->link_count * 2 < copier->link_room) return 0;
-    size_t room = copier->link_room == 0 ? 256 : copier->link_room * 2;
-    struct link_source *links = calloc(room, sizeof *links);
-    if (links == NULL) return -ENOMEM;
-    for (size_t i = 0; i < copier->link_room; i++) {
-        const struct link_source *old = &copier->links[i];
-        if (old->path != NULL) *find_link(links, room, old->device, old->inode) = *old;
-    }
-    free(copier->links);
-    copier->links = links;
-    copier->link_room = room;
-    return 0;
-}
-
 /* 1: the file was linked to the copy of its twin. */
 static int link_twin(struct copier *copier, const struct stat *status, const char *name) {
     char path[PATH_SIZE];
-    int error = grow_links(copier);
-    if (error < 0) return error;
-    struct link_source *known = find_link(copier->links, copier->link_room, status->st_dev, status->st_ino);
-    if (known->path != NULL) return linkat(copier->upper, known->path, copier->parent.upper, name, 0) == 0 ? 1 : -errno;
-    if ((error = full_path(copier, name, path)) < 0) return error;
-    *known = (struct link_source){status->st_dev, status->st_ino, strdup(path)};
-    copier->link_count += 1;
-    return known->path == NULL ? -ENOMEM : 0;
+    const char *known;
+    int error = full_path(copier, name, path);
+    if (error == 0) error = twins_find(&copier->twins, status->st_dev, status->st_ino, path, &known);
+    if (error < 0 || known == NULL) return error;
+    return linkat(copier->upper, known, copier->parent.upper, name, 0) == 0 ? 1 : -errno;
 }
 
 static int fill(int to, const struct record *record, const struct stat *status) {

@@ -1,20 +1,5 @@
-import type { Digest } from '../oci/digest.ts';
-import type {
-  Descriptor,
-  Healthcheck,
-  HistoryEntry,
-  ImageConfig,
-  Platform,
-  ProcessDefaults,
-} from '../oci/image-spec.ts';
-
-/** A layer that is in the store, blob and directory. */
-export interface BuiltLayer {
-  readonly diffId: Digest;
-  readonly descriptor: Descriptor;
-  /** RFC 3339; when it was made. */
-  readonly created?: string;
-}
+import type { BuiltLayer } from '../image/cached-steps.ts';
+import type { Healthcheck, HistoryEntry, ImageConfig, Platform, ProcessDefaults } from '../oci/image-spec.ts';
 
 /** An image while it is made: what a stage has come to after some of its instructions. */
 export interface Draft {

@@ -1,9 +1,9 @@
+import type { BuiltLayer } from '../image/cached-steps.ts';
 import { copyFiles } from './copy-files.ts';
 import { type Chmod, type CopyContent, type Owner, planCopy } from './copy-plan.ts';
 import type { FileSource } from './copy-source.ts';
 import type { Source } from './dockerfile/ast.ts';
 import { expandContent } from './dockerfile/expand.ts';
-import type { BuiltLayer } from './image-config.ts';
 import type { StepHost } from './step-host.ts';
 import type { StageVariables } from './step-variables.ts';
 

@@ -1,10 +1,11 @@
 import type { Paths } from '../disk/paths.ts';
+import type { BuiltLayer } from '../image/cached-steps.ts';
 import type { ImageConfig, Platform } from '../oci/image-spec.ts';
 import type { BuildContext } from './context.ts';
 import type { Dockerfile } from './dockerfile/ast.ts';
 import type { Stages } from './dockerfile/stage.ts';
 import type { OnBuildEvent } from './events.ts';
-import type { BuiltLayer, Draft } from './image-config.ts';
+import type { Draft } from './image-config.ts';
 import type { LayerHow } from './step-layer.ts';
 
 /** An image that a build begins with or copies from. */

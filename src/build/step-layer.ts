@@ -3,6 +3,7 @@ import { dirname, join } from 'node:path';
 import { makePrivateDirectory } from '../disk/atomic.ts';
 import type { Paths } from '../disk/paths.ts';
 import { blobSize, writeDocument } from '../image/blobs.ts';
+import type { BuiltLayer } from '../image/cached-steps.ts';
 import { beginLayer, type HalfLayer } from '../image/half-layer.ts';
 import { type LayerCompression, type PackReport, packLayer } from '../image/pack.ts';
 import { unpackLayer } from '../image/unpack.ts';
@@ -10,7 +11,6 @@ import { packProgram, unpackProgram } from '../native/library.ts';
 import { removeTree } from '../native/syscalls.ts';
 import { parseDigest } from '../oci/digest.ts';
 import { type Descriptor, MEDIA_TYPE } from '../oci/image-spec.ts';
-import type { BuiltLayer } from './image-config.ts';
 
 export interface LayerHow {
   readonly compression: LayerCompression;

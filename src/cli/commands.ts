@@ -161,6 +161,14 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
   'image ls': { summary: 'List images', load: images },
   'image list': { load: images },
   'image build': { summary: 'Build an image from a Dockerfile', load: build },
+  'builder du': {
+    summary: 'Show what the build cache takes of the disk',
+    load: async () => (await import('./commands/builder-du.ts')).builderDu,
+  },
+  'builder prune': {
+    summary: 'Remove build cache',
+    load: async () => (await import('./commands/builder-prune.ts')).builderPrune,
+  },
   'builder build': { summary: 'Build an image from a Dockerfile', load: build },
   'image pull': { summary: 'Download an image from a registry', load: pull },
   'image push': { summary: 'Upload an image to a registry', load: push },

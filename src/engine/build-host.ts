@@ -1,5 +1,5 @@
-import type { BuiltLayer } from '../build/image-config.ts';
 import type { BaseImage, OnLayerProgress, StepHost } from '../build/step-host.ts';
+import type { BuiltLayer } from '../image/cached-steps.ts';
 import { lowerDirectories } from '../image/layers.ts';
 import type { PullEvent } from '../image/pull-events.ts';
 import type { Store } from '../image/store.ts';

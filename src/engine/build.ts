@@ -81,6 +81,8 @@ export async function buildImage(core: Core, request: BuildRequest): Promise<Bui
     }
   } finally {
     lease.release();
+    const { limitBuildCache } = await import('./build-cache.ts');
+    await limitBuildCache(core);
   }
 }
 

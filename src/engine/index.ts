@@ -14,6 +14,7 @@ import { useNativeDirectory } from '../native/library.ts';
 import type { LayoutServer, ServeOptions } from '../registry/server/server.ts';
 import type { LoadHow, SaveHow } from './archive.ts';
 import type { BuildRequest, BuiltImage } from './build.ts';
+import type { CacheEntry, PruneCacheHow, PrunedCache } from './build-cache.ts';
 import type { CheckHow } from './check.ts';
 import { type ContainerRequest, completeOptions } from './container-options.ts';
 import type { Container } from './containers.ts';
@@ -67,6 +68,7 @@ export type { Platform } from '../oci/image-spec.ts';
 export type { LayoutServer, ServeOptions } from '../registry/server/server.ts';
 export type { LoadHow, SaveHow } from './archive.ts';
 export type { BuildRequest, BuiltImage } from './build.ts';
+export type { CacheEntry, PruneCacheHow, PrunedCache } from './build-cache.ts';
 export type { CheckHow } from './check.ts';
 export type { ContainerRequest } from './container-options.ts';
 export type { Container, ContainerRecord, StateRecord, Status } from './containers.ts';
@@ -198,6 +200,9 @@ export interface Engine {
   build(request: BuildRequest): Promise<BuiltImage>;
   /** What a pull would do now; nothing is kept of what is asked for it. */
   forecast(image: string, how?: PullHow): Promise<PullForecast>;
+  /** What builds keep, what was used longest ago first. */
+  buildCache(): Promise<CacheEntry[]>;
+  pruneBuildCache(how?: PruneCacheHow): Promise<PrunedCache>;
   /** Sends an image to the registry that its name says. */
   push(image: string, how?: PushHow): Promise<PushedImage[]>;
   /**
@@ -306,6 +311,8 @@ export function openEngine(options: EngineOptions = {}): Engine {
     pull: async (text, how) => (await import('./pull.ts')).pullImage(core, text, how),
     build: async (request) => (await import('./build.ts')).buildImage(core, request),
     forecast: async (text, how) => (await import('./pull.ts')).forecastImage(core, text, how),
+    buildCache: async () => (await import('./build-cache.ts')).buildCache(core),
+    pruneBuildCache: async (how) => (await import('./build-cache.ts')).pruneBuildCache(core, how),
     push: async (text, how) => (await import('./push.ts')).pushImage(core, text, how),
     copy: async (source, destination, how) =>
       (await import('./copy.ts')).copyImage(core, source, destination, how),

@@ -4,6 +4,7 @@ import { TinyrunError } from '../errors.ts';
 import { type Digest, isDigest } from '../oci/digest.ts';
 import { parseImageConfig } from '../registry/image-config.ts';
 import { chainIds, digestsIn, readDocument } from './blobs.ts';
+import { storedSteps } from './cached-steps.ts';
 import type { IndexEntry } from './index-file.ts';
 import { whileUnleased } from './lease.ts';
 import type { ContainerUse } from './removal.ts';
@@ -86,6 +87,11 @@ function neededBy(paths: Paths, holders: Holders): Needed {
     const diffIds = diffIdsOf(paths, id);
     if (diffIds === undefined) throw unreadable('config', id);
     for (const name of [...diffIds, ...chainIds(diffIds)]) layers.add(name);
+  }
+  // What builds remember stays until `builder prune`.
+  for (const { layer } of storedSteps(paths)) {
+    blobs.add(layer.descriptor.digest);
+    layers.add(layer.diffId);
   }
   return { blobs, layers };
 }
