@@ -10,6 +10,8 @@ const BROKEN_PIPE = 141;
 /** The one place that touches the process: everything below gets it as a Context. */
 const context: Context = {
   argv: process.argv.slice(2),
+  // Beside bin/load.cjs.
+  program: (process.argv[1] ?? '').replace(/[^/]*$/, 'tinyrun'),
   env: process.env,
   cwd: process.cwd(),
   get stdin(): Input {

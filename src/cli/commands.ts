@@ -99,6 +99,14 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: 'Log out from a registry',
     load: async () => (await import('./commands/logout.ts')).logout,
   },
+  'generate systemd': {
+    summary: 'Print a systemd unit that runs a container',
+    load: async () => (await import('./commands/generate-systemd.ts')).generateSystemd,
+  },
+  'generate quadlet': {
+    summary: 'Print a Quadlet file that describes a container',
+    load: async () => (await import('./commands/generate-quadlet.ts')).generateQuadlet,
+  },
   info: { summary: 'Display information about this store and machine', load: info },
   version: { summary: 'Show the version', load: version },
   'system reset': { summary: 'Remove all containers, images and networks of this store', load: reset },
@@ -236,6 +244,7 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
 export const GROUPS: readonly string[] = [
   'builder',
   'container',
+  'generate',
   'image',
   'manifest',
   'registry',

@@ -25,6 +25,8 @@ export type SignalName = 'SIGHUP' | 'SIGINT' | 'SIGQUIT' | 'SIGTERM' | 'SIGUSR1'
 export interface Context {
   /** Without the program's own two words. */
   readonly argv: readonly string[];
+  /** Where the program itself is, absolute: for whoever is to call it later. */
+  readonly program: string;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly cwd: string;
   readonly stdin: Input;

@@ -27,7 +27,11 @@ export function createFromFlags(
   if (mode === 'detached' && given.attach.length > 0) {
     throw new FlagError('conflicting options: cannot specify both --attach and --detach');
   }
-  const options = { ...given, attach: mode === 'detached' ? [] : streamsOf(given) };
+  const options = {
+    ...given,
+    attach: mode === 'detached' ? [] : streamsOf(given),
+    createCommand: { words: context.argv, directory: context.cwd },
+  };
   if (
     mode === 'attached' &&
     options.tty &&

@@ -50,6 +50,7 @@ function shownIn(group: string | undefined, name: string): string | undefined {
 
 function groupSummary(group: string): string {
   if (group === 'system') return 'Manage this store';
+  if (group === 'generate') return 'Generate units for systemd';
   return group === 'registry' ? 'Be a registry' : `Manage ${group}s`;
 }
 

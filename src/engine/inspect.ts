@@ -200,6 +200,7 @@ function configOf({ id, record }: Container, env: readonly string[]): Inspection
     Labels: { ...defaults.Labels, ...options.labels },
     ...optional('StopSignal', options.stopSignal ?? defaults.StopSignal),
     ...optional('StopTimeout', options.stopTimeout),
+    ...optional('CreateCommand', options.createCommand?.words),
   };
 }
 

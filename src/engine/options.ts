@@ -57,6 +57,8 @@ export interface CreateOptions {
   readonly logDriver: 'json-file' | 'none';
   readonly logOptions: Readonly<Record<string, string>>;
   readonly platform?: string;
+  /** The command line that asked for it, without the program, and where it was given. */
+  readonly createCommand?: { readonly words: readonly string[]; readonly directory: string };
 }
 
 /** What is said over the image's HEALTHCHECK. Times in nanoseconds, as in the image. */

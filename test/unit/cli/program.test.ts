@@ -30,6 +30,7 @@ async function tinyrun(...argv: string[]): Promise<Ran> {
   });
   const context: Context = {
     argv,
+    program: '/usr/bin/tinyrun',
     env: { TINYRUN_ROOT: join(root, 'root'), TINYRUN_RUNROOT: join(root, 'run') },
     cwd: root,
     stdin: { isTTY: false } as Input,
