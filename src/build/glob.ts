@@ -98,9 +98,10 @@ function classAt(pattern: string, start: number): { token: Token; end: number } 
   if (negated) at++;
   const ranges: [string, string][] = [];
   const next = (): string => {
-    if (pattern[at] === '\\') at++;
+    const escaped = pattern[at] === '\\';
+    if (escaped) at++;
     const character = String.fromCodePoint(pattern.codePointAt(at) ?? 0);
-    if (at >= pattern.length || character === '-') throw badPattern(pattern);
+    if (at >= pattern.length || (character === '-' && !escaped)) throw badPattern(pattern);
     at += character.length;
     return character;
   };
