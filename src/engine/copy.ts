@@ -13,6 +13,7 @@ import { canonicalName, parseReference, type Reference, withDefaultTag } from '.
 import { type CopySource, openSource } from './copy-source.ts';
 import type { Core } from './core.ts';
 import { type Patience, registryOptions, retryOptions } from './registry-options.ts';
+import { signatureChecker, type VerifyImage } from './signature-policy.ts';
 
 export interface CopyHow extends Patience {
   /** The index with everything below it; default: the image of one platform. */
@@ -22,6 +23,8 @@ export interface CopyHow extends Patience {
   /** Allows plain HTTP and certificates that cannot be verified. */
   readonly sourceInsecure?: boolean;
   readonly destinationInsecure?: boolean;
+  /** A signature policy in place of the user's or the machine's, for a source that is a registry. */
+  readonly signaturePolicy?: string;
   /** What paths are relative to. */
   readonly cwd?: string;
   readonly onEvent?: (event: PushEvent) => void;
@@ -44,8 +47,10 @@ export async function copyImage(
 ): Promise<CopiedImage> {
   const [origin, goal] = [parseLocation(from), parseLocation(to)];
   const store = await core.store();
+  const verify = origin.kind === 'registry' ? signatureChecker(core, how.signaturePolicy) : undefined;
   const work: Copying = {
     core,
+    ...(verify === undefined ? {} : { verify }),
     how,
     platform: how.platform === undefined ? store.host : parsePlatform(how.platform, store.host),
   };
@@ -69,6 +74,7 @@ export async function copyImage(
 
 interface Copying {
   readonly core: Core;
+  readonly verify?: VerifyImage;
   readonly how: CopyHow;
   readonly platform: Platform;
 }
@@ -83,7 +89,7 @@ async function tagStored(core: Core, from: string, to: string): Promise<CopiedIm
 
 /** It goes the way of a pull: what is in the store is unpacked. */
 async function copyIntoStore(
-  { core, how, platform }: Copying,
+  { core, how, platform, verify }: Copying,
   { registry, reference }: CopySource,
   text: string,
 ): Promise<CopiedImage> {
@@ -106,6 +112,7 @@ async function copyIntoStore(
       onEvent: how.onPullEvent ?? (() => {}),
       unpackerPath: unpackProgram(),
       ...(how.signal === undefined ? {} : { signal: how.signal }),
+      ...(verify === undefined ? {} : { verify: (chosen) => verify(registry, reference, chosen) }),
     });
     how.onPullEvent?.({ type: 'end', reference, digest: pulled.digest, status: pulled.status });
     digest = pulled.digest;
@@ -125,6 +132,8 @@ async function copyOut(
   const plan =
     source.plan?.(allPlatforms) ??
     (await planCopy(source.registry, source.reference, { platform, allPlatforms }));
+  const { digest } = plan.top;
+  await work.verify?.(source.registry, source.reference, { target: digest, manifest: digest });
   const target = await openTarget(work, goal, plan);
   try {
     await push({

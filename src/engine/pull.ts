@@ -16,6 +16,8 @@ export interface PullHow extends Patience {
   readonly platform?: string;
   readonly onEvent?: (event: PullEvent) => void;
   readonly signal?: AbortSignal;
+  /** A signature policy in place of the user's or the machine's. */
+  readonly signaturePolicy?: string;
 }
 
 export interface Pulled {
@@ -29,16 +31,20 @@ export interface Pulled {
  * @throws TinyrunError `invalid` (reference), `not_found`, `unauthorized`, `unavailable`
  */
 export async function pullImage(core: Core, text: string, how: PullHow = {}): Promise<Pulled> {
-  const [{ pull }, { familiarName, familiarRepository }] = await Promise.all([
-    import('../image/pull.ts'),
-    import('../registry/reference.ts'),
-  ]);
+  const [{ pull }, { signatureChecker }, { familiarName, familiarRepository, withDefaultTag }] =
+    await Promise.all([
+      import('../image/pull.ts'),
+      import('./signature-policy.ts'),
+      import('../registry/reference.ts'),
+    ]);
+  const verify = signatureChecker(core, how.signaturePolicy);
   return whereItIs(core, text, how, async ({ store, registry, reference, platform }) => {
     const pulled = await pull(store, registry, reference, {
       ...(platform === undefined ? {} : { platform }),
       onEvent: how.onEvent ?? (() => {}),
       ...(how.signal === undefined ? {} : { signal: how.signal }),
       unpackerPath: unpackProgram(),
+      verify: (chosen) => verify(registry, withDefaultTag(reference), chosen),
     });
     await imageEvent(core, 'pull', familiarName(reference), familiarRepository(reference));
     how.onEvent?.({ type: 'end', reference, digest: pulled.digest, status: pulled.status });

@@ -37,6 +37,7 @@ export function archiveRegistry(archive: Archive, made: ReadonlyMap<Digest, Uint
       if (file.size !== descriptor.size) throw wrongSize(descriptor.digest, file.size, descriptor.size);
       return archive.read(file, longest);
     },
+    referrers: async () => [],
     tags: async () => [],
     retrying: (attempt) => attempt(1),
     close() {},

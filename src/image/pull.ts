@@ -32,6 +32,8 @@ export interface PullOptions {
   readonly unpackerPath: string;
   /** The name that the image gets; default: the reference, as pulled from its repository. */
   readonly naming?: ImageSource;
+  /** Told what was chosen before a layer is downloaded; what it throws ends the pull. */
+  readonly verify?: (chosen: { readonly target: Digest; readonly manifest: Digest }) => Promise<void>;
   /** Default: unpackLayer(). */
   readonly unpack?: UnpackLayer;
 }
@@ -64,6 +66,7 @@ export async function pull(
     options.signal?.throwIfAborted();
     const source = { store, registry, reference: wanted };
     const chosen = await chooseImage(source, options.platform);
+    await options.verify?.({ target: chosen.target.digest, manifest: chosen.manifestDigest });
     layers = pullLayers(source, chosen, options);
     const { fetched } = await layers.done;
     const { changed } = await store.add({

@@ -2,7 +2,7 @@ import { TinyrunError } from '../errors.ts';
 import { type Anywhere, openBlobs, readVerified } from './blob-sources.ts';
 import { RegistryError, registryErrorIn } from './errors.ts';
 import { LONGEST_CONFIG } from './image-config.ts';
-import { fetchManifest, headManifest } from './manifest-fetch.ts';
+import { fetchManifest, fetchReferrers, headManifest } from './manifest-fetch.ts';
 import { endpointsFor, type RegistriesConfig } from './mirrors.ts';
 import { familiarName, familiarRepository, type Reference, withDefaultTag } from './reference.ts';
 import { loadRegistriesConf } from './registries-conf.ts';
@@ -57,6 +57,8 @@ export function openRegistry(options: RegistryOptions): ConfiguredRegistry {
     blob,
     blobBytes: (reference, descriptor, longest = LONGEST_CONFIG) =>
       retrying(() => readVerified(blob, reference, descriptor, longest), policy, watch),
+    referrers: (reference, digest, artifactType) =>
+      patiently(reference, (endpoint) => fetchReferrers(request, endpoint, digest, artifactType)),
     tags: (reference) =>
       patiently(reference, (endpoint) => listTags((path) => request(endpoint, { method: 'GET', path }))),
     retrying: (attempt, more) => retrying(attempt, policy, { ...watch, ...more }),

@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
 import { TinyrunError } from '../errors.ts';
 import { type Digest, isDigest } from '../oci/digest.ts';
-import type { Descriptor } from '../oci/image-spec.ts';
+import { type Descriptor, MEDIA_TYPE } from '../oci/image-spec.ts';
 import { sizeError } from './body.ts';
 import { RegistryError } from './errors.ts';
-import { ACCEPTED_MANIFESTS, documentMediaType, LONGEST_MANIFEST } from './manifest.ts';
+import { ACCEPTED_MANIFESTS, documentMediaType, LONGEST_MANIFEST, parseDocument } from './manifest.ts';
 import type { Endpoint } from './mirrors.ts';
 import { printableUrl } from './printable.ts';
 import type { Reference } from './reference.ts';
@@ -68,6 +68,27 @@ export async function headManifest(
   const mediaType = reply.header('content-type')?.split(';', 1)[0]?.trim();
   if (!isDigest(digest) || !Number.isSafeInteger(size) || mediaType === undefined) return undefined;
   return { digest, mediaType, size };
+}
+
+/**
+ * One attempt to list the artifacts about a manifest. A registry without that interface answers in many ways; it has none.
+ * @see https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-referrers
+ */
+export async function fetchReferrers(
+  request: EndpointCall,
+  endpoint: Endpoint,
+  digest: Digest,
+  artifactType: string,
+): Promise<readonly Descriptor[]> {
+  const query = new URLSearchParams({ artifactType });
+  const reply = await request(endpoint, { method: 'GET', path: `referrers/${digest}?${query}` });
+  if (reply.status >= 500 || reply.status === 429) throw await reply.error();
+  if (reply.status !== 200) {
+    reply.discard();
+    return [];
+  }
+  const document = parseDocument(await reply.read(LONGEST_MANIFEST), MEDIA_TYPE.ociIndex);
+  return document.kind === 'index' ? document.index.manifests : [];
 }
 
 export function sha256(bytes: Uint8Array): Digest {

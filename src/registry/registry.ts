@@ -71,6 +71,8 @@ export interface Registry {
   blob(reference: Reference, descriptor: Descriptor, offset: number): Promise<BlobBody>;
   /** A small blob whole and verified, such as an image config. Retries by itself, a corrupt one once. */
   blobBytes(reference: Reference, descriptor: Descriptor, longest?: number): Promise<Uint8Array>;
+  /** The artifacts about a manifest; none where the registry does not tell. Retries by itself. */
+  referrers(reference: Reference, digest: Digest, artifactType: string): Promise<readonly Descriptor[]>;
   /** All tags of the reference's repository. Retries by itself. */
   tags(reference: Reference): Promise<string[]>;
   /** Repeats what a RegistryError says may be repeated, with back-off and as `Retry-After` asks. */

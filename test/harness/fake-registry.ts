@@ -1,4 +1,5 @@
 import type { Digest } from '../../src/oci/digest.ts';
+import type { Descriptor } from '../../src/oci/image-spec.ts';
 import { RegistryError } from '../../src/registry/errors.ts';
 import { canonicalName, type Reference } from '../../src/registry/reference.ts';
 import type { BlobBody, FetchedManifest, Registry } from '../../src/registry/registry.ts';
@@ -86,6 +87,10 @@ export class FakeRegistry implements Registry {
 
   async expand(_: string, reference: Reference): Promise<Reference[]> {
     return [reference];
+  }
+
+  async referrers(): Promise<readonly Descriptor[]> {
+    return [];
   }
 
   async tags(): Promise<string[]> {

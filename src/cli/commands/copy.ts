@@ -28,6 +28,12 @@ export const copy: Command = {
     { long: 'quiet', short: 'q', type: 'bool', help: 'Suppress verbose output' },
     ...RETRY_OPTIONS,
     {
+      long: 'signature-policy',
+      type: 'string',
+      value: 'file',
+      help: 'Use this signature policy, in place of ~/.config/containers/policy.json or /etc/containers/policy.json',
+    },
+    {
       long: 'src-tls-verify',
       type: 'bool',
       default: true,
@@ -42,11 +48,13 @@ export const copy: Command = {
     if (platform !== undefined && parsed.bool('all-platforms'))
       throw new TinyrunError('invalid', '--all-platforms and --platform exclude each other');
     const quiet = parsed.bool('quiet');
+    const policy = parsed.string('signature-policy');
     const pushing = new PushProgress(context, 'Copy');
     const pulling = openProgress(context.stdout, { quiet, now: context.now });
     const { digest } = await engine
       .copy(source, destination, {
         ...patienceOf(parsed),
+        ...(policy === undefined ? {} : { signaturePolicy: resolve(context.cwd, policy) }),
         allPlatforms: parsed.bool('all-platforms'),
         ...(platform === undefined || platform === '' ? {} : { platform }),
         sourceInsecure: !parsed.bool('src-tls-verify', true),

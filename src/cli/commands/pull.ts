@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import type { Engine } from '../../engine/index.ts';
 import { TinyrunError } from '../../errors.ts';
 import type { Call, Command } from '../command.ts';
@@ -19,6 +20,12 @@ export const pull: Command = {
     { long: 'platform', type: 'string', help: 'Set platform if server is multi-platform capable' },
     { long: 'quiet', short: 'q', type: 'bool', help: 'Suppress verbose output' },
     ...RETRY_OPTIONS,
+    {
+      long: 'signature-policy',
+      type: 'string',
+      value: 'file',
+      help: 'Use this signature policy, in place of ~/.config/containers/policy.json or /etc/containers/policy.json',
+    },
   ],
   operands: { min: 1 },
   async run(call) {
@@ -56,15 +63,22 @@ async function pullTags(call: Call, engine: Engine, name: string): Promise<void>
   call.context.stdout.write(`${canonicalRepository(reference)}\n`);
 }
 
-async function fetchImage({ context, parsed }: Call, engine: Engine, name: string): Promise<void> {
+async function fetchImage(call: Call, engine: Engine, name: string): Promise<void> {
+  const { context, parsed } = call;
   const progress = openProgress(context.stdout, { quiet: parsed.bool('quiet'), now: context.now });
   const platform = parsed.string('platform') ?? context.env.DOCKER_DEFAULT_PLATFORM;
   await engine
     .pull(name, {
       ...patienceOf(parsed),
+      ...policyOf(call),
       ...(platform === undefined || platform === '' ? {} : { platform }),
       onEvent: (event) => progress.event(event),
       signal: context.signal,
     })
     .finally(() => progress.finish());
+}
+
+function policyOf({ context, parsed }: Call): { readonly signaturePolicy?: string } {
+  const path = parsed.string('signature-policy');
+  return path === undefined ? {} : { signaturePolicy: resolve(context.cwd, path) };
 }
