@@ -1,6 +1,8 @@
+import { utcSeconds } from '../disk/rfc3339.ts';
+
 /** Now, as RFC 3339 in UTC with nine decimals, the form of all of tinyrun's records. */
 export function timestamp(now: number = Date.now()): string {
-  return new Date(now).toISOString().replace('Z', '000000Z');
+  return `${utcSeconds(now / 1000)}.${String(Math.floor(now) % 1000).padStart(3, '0')}000000Z`;
 }
 
 /** Go's zero time, Docker's word for "never". */

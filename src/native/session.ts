@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { utcSeconds } from '../disk/rfc3339.ts';
 import { TinyrunError } from '../errors.ts';
 import {
   type ExitedFrame,
@@ -205,6 +206,6 @@ export function connectionEnded(): TinyrunError {
 /** RFC 3339 with nanoseconds, trailing zeros cut, as the monitor writes it into state.json. */
 function timeText(seconds: number, nanoseconds: number): string {
   const fraction = String(nanoseconds).padStart(9, '0').replace(/0+$/, '');
-  const whole = new Date(seconds * 1000).toISOString().slice(0, 19);
+  const whole = utcSeconds(seconds);
   return fraction === '' ? `${whole}Z` : `${whole}.${fraction}Z`;
 }

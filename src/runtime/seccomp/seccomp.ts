@@ -63,7 +63,7 @@ async function customKey(seccomp: Seccomp, arch: string): Promise<string> {
 async function programOf(seccomp: Seccomp, hash: string, input: SeccompInput): Promise<Uint8Array> {
   const path = input.programPath(hash);
   const kept =
-    readProgram(path) ?? (input.carried === undefined ? undefined : readProgram(join(input.carried, hash)));
+    (input.carried === undefined ? undefined : readProgram(join(input.carried, hash))) ?? readProgram(path);
   if (kept !== undefined) return kept;
   const { compileSeccomp } = await import('./program.ts');
   const program = compileSeccomp(seccomp);
