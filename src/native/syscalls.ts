@@ -1,9 +1,8 @@
-import type { LibraryHandle } from 'koffi';
 import { SyscallError } from '../errors.ts';
 import { errnoName } from './errno.ts';
-import { hostLibrary, monitorProgram } from './library.ts';
+import { hostFunction, monitorProgram } from './library.ts';
 
-/** What native/host.c exports. `void *` takes any typed array and is filled in place. */
+/** What the C files of libtinyrun.so export; one more argument than six needs a change of native/addon.c. `void *` takes any typed array and is filled in place. */
 const PROTOTYPES = {
   flock: 'int tinyrun_flock(int fd, int exclusive, int wait)',
   lockIsHeld: 'int tinyrun_lock_is_held(const char *path)',
@@ -25,19 +24,19 @@ const PROTOTYPES = {
   wait: 'int tinyrun_wait(int pid, int wait, void *status)',
 } as const;
 
-const bound = new Map<keyof typeof PROTOTYPES, ReturnType<LibraryHandle['func']>>();
+const bound = new Map<keyof typeof PROTOTYPES, (...values: unknown[]) => number>();
 
-/** Calls one of them; each costs 50 µs to bind, so only at its first use. @throws SyscallError */
+/** Calls one of them; bound at its first use. @throws SyscallError */
 function call(name: keyof typeof PROTOTYPES, object: string, ...values: unknown[]): number {
-  const result = functionOf(name)(...values) as number;
+  const result = functionOf(name)(...values);
   if (result < 0) throw new SyscallError(name, object, errnoName(-result));
   return result;
 }
 
-function functionOf(name: keyof typeof PROTOTYPES): ReturnType<LibraryHandle['func']> {
+function functionOf(name: keyof typeof PROTOTYPES): (...values: unknown[]) => number {
   let native = bound.get(name);
   if (native === undefined) {
-    native = hostLibrary().func(PROTOTYPES[name]);
+    native = hostFunction(PROTOTYPES[name]);
     bound.set(name, native);
   }
   return native;
@@ -225,7 +224,7 @@ export function watchSignals(numbers: readonly number[]): void {
  */
 export function receive(fd: number, out: Uint8Array): { length: number } | { signal: number } {
   const signal = new Int32Array(1);
-  const length = functionOf('receive')(fd, out, out.length, signal) as number;
+  const length = functionOf('receive')(fd, out, out.length, signal);
   if (length >= 0) return { length };
   if (length === -EINTR) return { signal: signal[0] ?? 0 };
   throw new SyscallError('receive', `fd ${fd}`, errnoName(-length));
