@@ -5,6 +5,7 @@ import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect } from 'vitest';
 import { type Paths, pathsOf } from '../../src/disk/paths.ts';
+import type { StateRecord } from '../../src/native/launch.ts';
 import { needing } from '../harness/requires.ts';
 import { type Outcome, show } from '../harness/sandbox.ts';
 import { type Seeded, seededSandbox } from '../harness/seed.ts';
@@ -40,20 +41,31 @@ function generator(seed: number): (below: number) => number {
   };
 }
 
+/** Is killed by its own health check, and started again. */
+const SICKLY = [
+  ...['--restart', 'on-failure:50', '--health-cmd', 'exit 1', '--health-interval', '400ms'],
+  ...['--health-retries', '1', '--health-on-failure', 'kill'],
+];
+
 const COUNTER =
   'i=0; while [ $i -lt 3000 ]; do i=$((i+1)); echo "line $i"; echo $i >>/counts/$0; sleep 0.02; done';
 
 /** One worker's next command, and what becomes of its own containers by it. */
 function nextCommand(random: (below: number) => number, names: string[], fresh: string): string[] {
   const old = names[random(names.length)];
-  const choice = random(old === undefined ? 4 : 14);
+  const choice = random(old === undefined ? 6 : 16);
   const port = ['-p', `127.0.0.1:${PORTS[random(PORTS.length)]}:80`];
   const counter = ['-v', `${counts}:/counts`, 'busybox', 'sh', '-c', COUNTER, fresh];
-  if (choice < 4) names.push(fresh);
+  if (choice < 6) names.push(fresh);
   const published = random(2) === 0 ? port : [];
   if (choice === 0) return ['run', '--name', fresh, ...published, 'busybox', 'echo', 'short'];
   if (choice === 1) return ['run', '--rm', '--name', fresh, '--init', 'busybox', 'sleep', '0.2'];
   if (choice < 4) return ['run', '-d', '--name', fresh, ...published, ...counter];
+  if (choice === 4) {
+    const restless = ['--restart', 'always', 'busybox', 'sh', '-c', 'sleep 0.2; exit 1'];
+    return ['run', '-d', '--name', fresh, ...published, ...restless];
+  }
+  if (choice === 5) return ['run', '-d', '--name', fresh, ...published, ...SICKLY, ...counter];
   const name = old ?? '';
   const commands = [
     ['start', name],
@@ -67,7 +79,7 @@ function nextCommand(random: (below: number) => number, names: string[], fresh: 
     ['ps', '-a'],
     ['inspect', name],
   ];
-  return commands[choice - 4] ?? ['ps'];
+  return commands[choice - 6] ?? ['ps'];
 }
 
 /** Errors are expected; riddles, stack traces and commands that hang are not. */
@@ -150,19 +162,31 @@ function startTimeOf(pid: number): number {
   }
 }
 
+/** What a container's files and the kernel say of it: `running 123`, `restarting 0`, or that it does not run. */
+function factsOf(id: string): string {
+  if (!existsSync(paths.state(id))) return 'down';
+  const state = JSON.parse(readFileSync(paths.state(id), 'utf8')) as StateRecord;
+  const monitorLives = state.monitorPid !== 0 && startTimeOf(state.monitorPid) === state.monitorStartTime;
+  if (state.restarting === true) return monitorLives ? 'restarting true 0' : 'down';
+  const lives = state.pid !== 0 && startTimeOf(state.pid) === state.startTime;
+  return lives ? `running true ${state.pid}` : 'down';
+}
+
+/** One that is started again and again may change while it is looked at: then once more. */
 async function checkStatus(id: string): Promise<void> {
-  const format = '{{.State.Status}} {{.State.Pid}} {{.State.Running}}';
-  const outcome = await box.run(['inspect', '--format', format, id]);
-  // With --rm: its monitor was still at it when the list was made.
-  if (outcome.code !== 0 && !existsSync(paths.container(id))) return;
-  expect(outcome.code, show(outcome)).toBe(0);
-  const [status, pid, running] = outcome.stdout.trim().split(' ');
-  const facts = existsSync(paths.state(id))
-    ? (JSON.parse(readFileSync(paths.state(id), 'utf8')) as { pid: number; startTime: number })
-    : { pid: 0, startTime: 0 };
-  const lives = facts.pid !== 0 && startTimeOf(facts.pid) === facts.startTime;
-  expect(`${status} ${running}`, id).toMatch(lives ? /^running true$/ : /^(exited|created) false$/);
-  expect(Number(pid), id).toBe(lives ? facts.pid : 0);
+  const format = '{{.State.Status}} {{.State.Running}} {{.State.Pid}}';
+  let told = '';
+  let before = '';
+  for (let attempt = 0; attempt < 10; attempt += 1) {
+    before = factsOf(id);
+    const outcome = await box.run(['inspect', '--format', format, id]);
+    // With --rm: its monitor was still at it when the list was made.
+    if (outcome.code !== 0 && !existsSync(paths.container(id))) return;
+    expect(outcome.code, show(outcome)).toBe(0);
+    told = outcome.stdout.trim();
+    if (factsOf(id) === before && told.replace(/^(exited|created) false 0$/, 'down') === before) return;
+  }
+  expect(told, id).toBe(before);
 }
 
 /** What a container has counted in a file is in its log: nothing that it wrote before its monitor died is lost, or torn. */
