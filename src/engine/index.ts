@@ -38,6 +38,7 @@ import type { NetworkFacts } from './network-facts.ts';
 import type { PrunedContainers } from './prune.ts';
 import type { Pulled, PullHow } from './pull.ts';
 import type { PushedImage, PushHow } from './push.ts';
+import type { Readiness, ReadyHow } from './ready.ts';
 import type { RemoteHow, RemoteManifest } from './remote.ts';
 import type { RemoveHow } from './remove.ts';
 import type { RestartHow } from './restart.ts';
@@ -101,6 +102,7 @@ export type {
 export type { PrunedContainers } from './prune.ts';
 export type { Pulled, PullHow } from './pull.ts';
 export type { PushedImage, PushHow } from './push.ts';
+export type { Readiness, ReadyHow, WaitFor } from './ready.ts';
 export type { RemoteHow, RemoteManifest } from './remote.ts';
 export type { RestartHow } from './restart.ts';
 export type { Served, ServeHow } from './serve.ts';
@@ -162,6 +164,8 @@ export interface Engine {
   kill(container: string, signal?: string): Promise<void>;
   /** @returns what deletes the container's files, to be called after the reply */
   remove(container: string, how?: RemoveHow): Promise<{ id: string; finish: () => Promise<void> }>;
+  /** Waits until it is healthy, its ports are open, or whatever is asked for. */
+  whenReady(container: string, how?: ReadyHow): Promise<Readiness>;
   /** The exit code, once it has ended. */
   wait(container: string): Promise<number>;
   logs(container: string, how?: LogsHow): AsyncGenerator<LogEntry>;
@@ -286,6 +290,7 @@ export function openEngine(options: EngineOptions = {}): Engine {
       (await import('./prune.ts')).pruneContainers(core, matches),
     kill: async (text, signal) => (await import('./stop.ts')).killContainer(core, text, signal),
     remove: async (text, how) => (await import('./remove.ts')).removeContainer(core, text, how),
+    whenReady: async (text, how) => (await import('./ready.ts')).whenReady(core, text, how),
     wait: async (text) => (await import('./wait.ts')).waitContainer(core, text),
     logs: (text, how) => logsOf(core, text, how),
     clearLogs: async (text) => (await import('./logs.ts')).clearLogs(core, text),

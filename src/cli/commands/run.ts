@@ -4,6 +4,7 @@ import { createFromFlags, createWithCidFile, parsePullPolicy } from '../create-c
 import { CREATE_FLAGS } from '../create-flags.ts';
 import { DEFAULT_DETACH_KEYS, parseDetachKeys } from '../detach-keys.ts';
 import { pullReporter } from '../pull-reporter.ts';
+import { WAIT_FLAGS, waitOf } from '../wait-flags.ts';
 
 export const run: Command = {
   name: 'run',
@@ -13,6 +14,7 @@ export const run: Command = {
     ...CREATE_FLAGS,
     { long: 'detach', short: 'd', type: 'bool', help: 'Run container in background and print container ID' },
     { long: 'detach-keys', type: 'string', help: 'Override the key sequence for detaching a container' },
+    ...WAIT_FLAGS,
     { long: 'sig-proxy', type: 'bool', default: true, help: 'Proxy received signals to the process' },
   ],
   operands: { min: 1 },
@@ -20,6 +22,7 @@ export const run: Command = {
   errorExit: 125,
   async run({ context, parsed, engine: open }) {
     const detach = parsed.bool('detach');
+    const wait = waitOf(parsed, detach);
     const keys = parsed.one('detach-keys', parseDetachKeys) ?? parseDetachKeys(DEFAULT_DETACH_KEYS);
     const policy = parsed.one('pull', parsePullPolicy) ?? 'missing';
     const request = createFromFlags(parsed, context, detach ? 'detached' : 'attached');
@@ -30,8 +33,8 @@ export const run: Command = {
     const { rows, columns } = options.tty ? context.stdout : {};
     let recovering: Promise<void> | undefined;
     const { session, record } = await engine.startCreated(created, {
-      stdio: detach ? 'detached' : 'attach',
-      followed: !options.tty && !options.attach.includes('stdin'),
+      stdio: detach && wait === undefined ? 'detached' : 'attach',
+      followed: !detach && !options.tty && !options.attach.includes('stdin'),
       meanwhile: () => {
         recovering = engine.recover({ quick: true });
         return recovering;
@@ -40,10 +43,12 @@ export const run: Command = {
       onWarning: (line) => context.stderr.write(`WARNING: ${line}\n`),
     });
     if (detach) {
-      session.close();
+      if (wait === undefined) session.close();
       context.stdout.write(`${record.id}\n`);
       await recovering;
-      return 0;
+      if (wait === undefined) return 0;
+      const { waitReady } = await import('../wait-ready.ts');
+      return waitReady({ context, engine }, record, { how: wait, session });
     }
     const forward = parsed.bool('sig-proxy', true) && !options.tty;
     const end = await attachSession(context, session, {
