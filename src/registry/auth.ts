@@ -143,7 +143,14 @@ async function fetchToken(
     reply = await post();
   }
   if (reply.status !== 200) throw await tokenError(reply, target);
-  return parseToken(await reply.read(LONGEST_TOKEN), target);
+  const bytes = await reply.read(LONGEST_TOKEN);
+  try {
+    return parseToken(bytes, target);
+  } catch (cause) {
+    // An answer without a length may have been cut off: nothing else tells.
+    const message = cause instanceof Error ? cause.message : String(cause);
+    throw new RegistryError('invalid', message, { cause, retry: 'once' });
+  }
 }
 
 function grantFields(credentials: Credentials | undefined): [string, string][] {
