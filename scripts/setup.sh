@@ -48,6 +48,9 @@ apt_packages() {
   check tmux tmux
   check zstd zstd
   check xz-utils xz
+  check clang clang
+  check libclang-rt-dev "$(ls -d /usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer* 2>/dev/null | head -1)"
+  check zlib1g-dev /usr/include/zlib.h
 }
 
 packages() {
