@@ -67,6 +67,18 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
   stats: { summary: 'Display a live stream of container resource usage statistics', load: stats },
   update: { summary: 'Update configuration of one or more containers', load: update },
   diff: { summary: "Inspect changes to files or directories on a container's filesystem", load: diff },
+  commit: {
+    summary: 'Create a new image from the changes of a container',
+    load: async () => (await import('./commands/commit.ts')).commit,
+  },
+  export: {
+    summary: 'Export the filesystem of a container as a tar archive',
+    load: async () => (await import('./commands/export.ts')).exportCommand,
+  },
+  import: {
+    summary: 'Import the contents from a tarball to create a filesystem image',
+    load: async () => (await import('./commands/import.ts')).importCommand,
+  },
   cp: {
     summary: 'Copy files/folders between a container and the local filesystem',
     load: async () => (await import('./commands/cp.ts')).cp,
@@ -155,6 +167,14 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: "Inspect changes to files or directories on a container's filesystem",
     load: diff,
   },
+  'container commit': {
+    summary: 'Create a new image from the changes of a container',
+    load: async () => (await import('./commands/commit.ts')).commit,
+  },
+  'container export': {
+    summary: 'Export the filesystem of a container as a tar archive',
+    load: async () => (await import('./commands/export.ts')).exportCommand,
+  },
   'container cp': {
     summary: 'Copy files/folders between a container and the local filesystem',
     load: async () => (await import('./commands/cp.ts')).cp,
@@ -180,6 +200,10 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
   'builder build': { summary: 'Build an image from a Dockerfile', load: build },
   'image pull': { summary: 'Download an image from a registry', load: pull },
   'image push': { summary: 'Upload an image to a registry', load: push },
+  'image import': {
+    summary: 'Import the contents from a tarball to create a filesystem image',
+    load: async () => (await import('./commands/import.ts')).importCommand,
+  },
   'image save': { summary: 'Save one or more images to a tar archive', load: save },
   'image load': { summary: 'Load images from a tar archive or STDIN', load },
   'manifest annotate': {

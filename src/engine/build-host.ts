@@ -64,7 +64,8 @@ function report(event: PullEvent, onLayer: OnLayerProgress): void {
   if (status === 'Downloading' || done) onLayer({ id, current, total, done });
 }
 
-function layersOf({ config, manifest }: StoredImage): BuiltLayer[] {
+/** The layers of an image that is in the store. */
+export function layersOf({ config, manifest }: StoredImage): BuiltLayer[] {
   return config.rootfs.diff_ids.map((diffId, at) => {
     const descriptor = manifest.layers[at];
     if (descriptor === undefined) throw new Error(`no layer ${at} in the manifest`);

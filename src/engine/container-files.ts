@@ -2,6 +2,7 @@ import { closeSync, openSync } from 'node:fs';
 import { readJson } from '../disk/atomic.ts';
 import { errorCode, TinyrunError } from '../errors.ts';
 import type { Mount, Spec } from '../oci/runtime-spec.ts';
+import { mountedOptions } from './container-volumes.ts';
 import type { Container } from './containers.ts';
 import type { Core } from './core.ts';
 import { holdProcess } from './live-process.ts';
@@ -14,9 +15,10 @@ import { specMounts } from './spec-mounts.ts';
 export interface ContainerFiles {
   /**
    * For one run of a program, which uses the descriptor up.
-   * @param access `write` mounts the container's own layer for writing, where it does not run
+   * @param access `write` mounts the container's own layer for writing, where it does not run; `alone` is to read without
+   * what is mounted in the container
    */
-  open(access: 'read' | 'write'): OpenFiles;
+  open(access: 'read' | 'write' | 'alone'): OpenFiles;
   close(): void;
 }
 
@@ -37,8 +39,11 @@ export async function openContainerFiles(core: Core, container: Container): Prom
   const isAlive = status === 'running' || status === 'paused' || status === 'restarting';
   const fd = isAlive && state !== undefined ? openNamespace(state) : undefined;
   if (fd === undefined) return await openLayers(core, container);
-  const files = { fd, options: (number: number) => ['--namespace', String(number)], close: () => {} };
-  return { open: () => files, close: () => closeSync(fd) };
+  const open = (access: string): OpenFiles => {
+    const more = access === 'alone' ? ['--alone', '1'] : [];
+    return { fd, options: (number) => ['--namespace', String(number), ...more], close: () => {} };
+  };
+  return { open, close: () => closeSync(fd) };
 }
 
 /** Undefined where the process has ended. */
@@ -79,7 +84,7 @@ async function openLayers(core: Core, container: Container): Promise<ContainerFi
 /** Where something is mounted in the container when it runs; its last start's, or what the next will mount. */
 export function mountsOf(core: Core, { id, record }: Container): readonly Mount[] {
   const spec = readJson(core.paths.config(id), (value) => value as Spec);
-  return spec?.mounts ?? specMounts(record.options, {});
+  return spec?.mounts ?? specMounts(mountedOptions(core.paths, record), {});
 }
 
 function bindOptions({ type, source, destination, options = [] }: Mount): string[] {

@@ -1,6 +1,6 @@
 import { TinyrunError } from '../errors.ts';
 import { runPacker } from '../image/pack.ts';
-import { reportFields, runReporting } from '../image/report-process.ts';
+import { feed, reportFields, runReporting } from '../image/report-process.ts';
 import { packProgram, unpackProgram } from '../native/library.ts';
 import { closeFd, socketPair } from '../native/syscalls.ts';
 import { openContainerFiles } from './container-files.ts';
@@ -181,24 +181,6 @@ async function extract(side: PathSide, directory: string, how: ExtractHow): Prom
   await feeding;
   if (fields.ok === true) return;
   throw new ExtractError(String(fields.message ?? `the unpacker ${status}`), String(fields.errno ?? ''));
-}
-
-async function feed(stdin: NodeJS.WritableStream, archive: AsyncIterable<Uint8Array>): Promise<void> {
-  let isGone = false;
-  stdin.on('error', () => {
-    isGone = true;
-  });
-  try {
-    for await (const chunk of archive) {
-      if (isGone) return;
-      if (stdin.write(chunk)) continue;
-      await new Promise<void>((resolve) => {
-        for (const event of ['drain', 'close', 'error']) stdin.once(event, () => resolve());
-      });
-    }
-  } finally {
-    stdin.end();
-  }
 }
 
 class ExtractError extends Error {

@@ -11,11 +11,13 @@ import type { RemovedImage } from '../image/store.ts';
 import type { StoredImage } from '../image/stored-image.ts';
 import type { Session } from '../native/launch.ts';
 import { useNativeDirectory } from '../native/library.ts';
+import type { Digest } from '../oci/digest.ts';
 import type { LayoutServer, ServeOptions } from '../registry/server/server.ts';
 import type { LoadHow, SaveHow } from './archive.ts';
 import type { BuildRequest, BuiltImage } from './build.ts';
 import type { CacheEntry, PruneCacheHow, PrunedCache } from './build-cache.ts';
 import type { CheckHow } from './check.ts';
+import type { CommitRequest } from './commit.ts';
 import { type ContainerRequest, completeOptions } from './container-options.ts';
 import type { Container } from './containers.ts';
 import type { CopiedImage, CopyHow } from './copy.ts';
@@ -29,6 +31,7 @@ import type { ExecHow, ExecRequest, ExecSession } from './exec.ts';
 import type { Collected, GcHow } from './gc.ts';
 import type { HistoryStep } from './history.ts';
 import type { Pruned, PruneHow } from './images.ts';
+import type { ImportRequest } from './import.ts';
 import type { Inspection } from './inspect.ts';
 import type { ContainerSummary, ListHow } from './list.ts';
 import type { LoginRequest } from './login.ts';
@@ -71,6 +74,7 @@ export type { LoadHow, SaveHow } from './archive.ts';
 export type { BuildRequest, BuiltImage } from './build.ts';
 export type { CacheEntry, PruneCacheHow, PrunedCache } from './build-cache.ts';
 export type { CheckHow } from './check.ts';
+export type { CommitRequest } from './commit.ts';
 export type { ContainerRequest } from './container-options.ts';
 export type { Container, ContainerRecord, StateRecord, Status } from './containers.ts';
 export type { CopiedImage, CopyHow } from './copy.ts';
@@ -84,6 +88,7 @@ export type { ExecHow, ExecRequest, ExecSession } from './exec.ts';
 export type { Collected, GcHow } from './gc.ts';
 export type { HistoryStep } from './history.ts';
 export type { Pruned, PruneHow } from './images.ts';
+export type { ImportRequest } from './import.ts';
 export type { Inspection } from './inspect.ts';
 export type { ContainerSummary } from './list.ts';
 export type { LoginRequest } from './login.ts';
@@ -141,6 +146,14 @@ export interface Engine {
   changes(container: string): Promise<readonly Change[]>;
   /** Changes limits and the restart policy: now where it runs, and for all its starts. */
   update(container: string, changes: Changes): Promise<Updated>;
+  /** Makes an image of a container. @returns its id */
+  commit(container: string, request?: CommitRequest): Promise<Digest>;
+  /** A container's files as a plain tar, as a stream. */
+  export(container: string, how?: { readonly signal?: AbortSignal }): Promise<AsyncIterable<Uint8Array>>;
+  /** Makes an image of a tar. @returns its id */
+  import(request: ImportRequest): Promise<Digest>;
+  /** Makes an image of a tar that `source` is the URL of. */
+  importUrl(request: Omit<ImportRequest, 'archive'>): Promise<Digest>;
   /** Copies files between containers and the host. */
   copyFiles(source: CopyPlace, destination: CopyPlace, how?: CopyFilesHow): Promise<Copied>;
   /** A tar of what a path in a container names, as a stream. */
@@ -276,6 +289,10 @@ export function openEngine(options: EngineOptions = {}): Engine {
     rename: async (text, name) => (await import('./rename.ts')).renameContainer(core, text, name),
     top: async (text, psArguments) => (await import('./top.ts')).containerProcesses(core, text, psArguments),
     ports: async (text) => (await import('./list.ts')).publishedPorts(core, text),
+    commit: async (text, request) => (await import('./commit.ts')).commitContainer(core, text, request),
+    export: async (text, how) => (await import('./export.ts')).exportContainer(core, text, how),
+    import: async (request) => (await import('./import.ts')).importImage(core, request),
+    importUrl: async (request) => (await import('./import.ts')).importUrl(core, request),
     copyFiles: async (source, destination, how) =>
       (await import('./copy-files.ts')).copyFiles(core, source, destination, how),
     archive: async (source, how) => (await import('./copy-files.ts')).archiveOf(core, source, how),

@@ -16,6 +16,8 @@ export interface PackInput {
   readonly level?: number;
   /** Seconds since 1970: no file is younger in the layer (SOURCE_DATE_EPOCH). */
   readonly clampMtime?: number;
+  /** Times with their fractions; default: whole seconds, as Docker has them. */
+  readonly subsecond?: boolean;
   /**
    * Paths that are not packed, with all below them, absolute as the container sees them: places that were only made to
    * mount something on. A directory in which nothing else is goes with them.
@@ -54,6 +56,7 @@ export async function packLayer(input: PackInput): Promise<PackReport> {
   const args = ['--tree', upper, '--layer', '1', '--compression', compression];
   if (level !== undefined) args.push('--level', String(level));
   if (clampMtime !== undefined) args.push('--clamp', String(clampMtime));
+  if (input.subsecond === true) args.push('--subsecond', '1');
   for (const path of exclude) args.push('--exclude', path.replace(/^\/+|\/+$/g, ''));
   return await runPacker({ ...input, args, what: 'Cannot make a layer' });
 }

@@ -75,3 +75,22 @@ export function reportFields(text: string): Readonly<Record<string, unknown>> {
     return {};
   }
 }
+
+/** Writes a stream to a program's stdin, until either ends. @throws whatever the stream throws */
+export async function feed(stdin: NodeJS.WritableStream, archive: AsyncIterable<Uint8Array>): Promise<void> {
+  let isGone = false;
+  stdin.on('error', () => {
+    isGone = true;
+  });
+  try {
+    for await (const chunk of archive) {
+      if (isGone) return;
+      if (stdin.write(chunk)) continue;
+      await new Promise<void>((resolve) => {
+        for (const event of ['drain', 'close', 'error']) stdin.once(event, () => resolve());
+      });
+    }
+  } finally {
+    stdin.end();
+  }
+}
