@@ -96,6 +96,13 @@ static int make_owned(struct copier *copier, const char *path, int upper, const 
     return remember_time(copier, path, record->mtime);
 }
 
+/* A directory on the way to the base, which an earlier pass has made. */
+static int keep_time(struct copier *copier, const char *path, int upper) {
+    struct stat status;
+    if (fstat(upper, &status) < 0) return -errno;
+    return remember_time(copier, path, (struct moment){status.st_mtim.tv_sec, (uint32_t)status.st_mtim.tv_nsec});
+}
+
 /* Goes one directory down, which is made where it is missing. */
 static int enter(struct copier *copier, struct place *place, const char *name, const struct record *record, bool *is_new) {
     int lower = -1;
@@ -116,6 +123,7 @@ static int enter(struct copier *copier, struct place *place, const char *name, c
         *is_new = made && lower < 0;
         if (*is_new) error = make_owned(copier, place->path, upper, record);
         else if (made) error = mirror(copier, place->path, upper, lower);
+        else if (!copier->has_base) error = keep_time(copier, place->path, upper);
     }
     if (error < 0) {
         if (upper >= 0) close(upper);

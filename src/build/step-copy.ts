@@ -1,4 +1,5 @@
 import type { BuiltLayer } from '../image/cached-steps.ts';
+import type { Selection } from './context.ts';
 import { copyFiles } from './copy-files.ts';
 import { type Chmod, type CopyContent, type Owner, planCopy } from './copy-plan.ts';
 import type { FileSource } from './copy-source.ts';
@@ -35,16 +36,36 @@ export function contentsOf(
   });
 }
 
+export interface CopyHow {
+  readonly upper: string;
+  /** Milliseconds since 1970. */
+  readonly now: number;
+  readonly signal: AbortSignal;
+}
+
 /** The files of a COPY into a new layer. */
 export async function copyInto(
   host: StepHost,
   layers: readonly BuiltLayer[],
   step: CopyStep,
-  how: { readonly upper: string; readonly now: number; readonly signal: AbortSignal },
+  how: CopyHow,
 ): Promise<void> {
   const { source, patterns, exclude } = step;
   const selections = patterns.length === 0 ? [] : await source.select(patterns, { exclude });
-  const owner = step.owner ?? (source.keepsOwner && patterns.length > 0 ? undefined : { uid: 0, gid: 0 });
+  await writeSelections(host, layers, step, selections, how);
+}
+
+/** The same, where what is to be copied is known. */
+export async function writeSelections(
+  host: StepHost,
+  layers: readonly BuiltLayer[],
+  step: CopyStep,
+  selections: readonly Selection[],
+  how: CopyHow,
+): Promise<void> {
+  const { source } = step;
+  const hasFiles = selections.length > 0;
+  const owner = step.owner ?? (source.keepsOwner && hasFiles ? undefined : { uid: 0, gid: 0 });
   const records = planCopy({
     selections,
     contents: step.contents,
@@ -58,7 +79,7 @@ export async function copyInto(
     upper: how.upper,
     // A linked layer depends on nothing below it.
     lower: step.link ? [] : host.directories(layers),
-    source: patterns.length === 0 ? [] : source.directories,
+    source: hasFiles ? source.directories : [],
     records,
     signal: how.signal,
   });

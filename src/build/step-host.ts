@@ -78,6 +78,8 @@ export interface RunOutcome {
 /** What the engine does for a build. */
 export interface StepHost {
   readonly paths: Paths;
+  /** For proxies, authorities and the ssh agent of downloads. */
+  readonly env: Readonly<Record<string, string | undefined>>;
   /** Directories of layers, top first; of none, an empty one. */
   directories(layers: readonly BuiltLayer[]): string[];
   /** The image, pulled where that is needed; `onEvent` is told of the download. */

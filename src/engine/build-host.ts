@@ -19,6 +19,7 @@ export function stepHost(core: Core, store: Store, request: BuildRequest): StepH
     );
   return {
     paths: core.paths,
+    env: core.env,
     directories,
     image: (reference, platform, onLayer) =>
       baseImage(core, store, request, { reference, platform, onLayer }),

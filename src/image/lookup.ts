@@ -20,10 +20,11 @@ const ID = /^(?:sha256:)?([0-9a-f]{1,64})$/;
  */
 export function findImages(entries: readonly IndexEntry[], text: string): Found[] {
   const hex = ID.exec(text)?.[1];
-  const byId = hex === undefined ? [] : withId(entries, hex, text);
-  if (hex !== undefined && (hex.length === 64 || text.startsWith('sha256:'))) return byId;
+  if (hex !== undefined && (hex.length === 64 || text.startsWith('sha256:')))
+    return withId(entries, hex, text);
   const byName = named(entries, parseReference(text));
-  return byName.length > 0 ? byName : byId;
+  // Only then: a short name may be the beginning of several ids.
+  return byName.length > 0 || hex === undefined ? byName : withId(entries, hex, text);
 }
 
 /**
