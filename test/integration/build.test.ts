@@ -226,7 +226,8 @@ describe('build: RUN', () => {
     succeeded(
       await on.build(
         {
-          Dockerfile: 'FROM busybox\nRUN --security=insecure ! grep -q "CapEff.*a80425fb" /proc/self/status && echo 0 >/proc/sys/net/ipv4/ip_forward\n',
+          Dockerfile:
+            'FROM busybox\nRUN --security=insecure ! grep -q "CapEff.*a80425fb" /proc/self/status && echo 0 >/proc/sys/net/ipv4/ip_forward\n',
         },
         ['--allow', 'security.insecure'],
       ),
