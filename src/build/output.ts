@@ -40,13 +40,13 @@ const KEYS: ReadonlySet<string> = new Set([
   'store',
   'load',
 ]);
-const COMPRESSION = ['compression', 'compression-level', 'force-compression', 'rewrite-timestamp'] as const;
+/** Layers of the base stay as they are (no `force-compression`); times follow SOURCE_DATE_EPOCH in any case. */
+const COMPRESSION = ['compression', 'compression-level', 'rewrite-timestamp'] as const;
 
 /** How layers are to be packed, where an output says so. */
 export interface LayerPacking {
-  readonly compression?: 'gzip' | 'zstd' | 'uncompressed';
+  readonly compression?: 'gzip' | 'zstd' | 'none';
   readonly level?: number;
-  readonly rewriteTimestamp?: boolean;
 }
 
 export interface ParsedOutput {
@@ -107,19 +107,14 @@ function outputOf(type: (typeof TYPES)[number], values: ReadonlyMap<string, stri
 function packingOf(values: ReadonlyMap<string, string>): LayerPacking {
   const compression = values.get('compression');
   const level = values.get('compression-level');
-  if (compression !== undefined && !isCompression(compression))
+  const packing = compression === 'uncompressed' ? 'none' : compression;
+  if (packing !== undefined && packing !== 'gzip' && packing !== 'zstd' && packing !== 'none')
     throw invalid(`unsupported layer compression type: ${compression}`);
   if (level !== undefined && !/^[0-9]{1,2}$/.test(level)) throw invalid(`invalid compression-level ${level}`);
-  const rewriteTimestamp = booleanOf(values, 'rewrite-timestamp');
   return {
-    ...(compression === undefined ? {} : { compression }),
+    ...(packing === undefined ? {} : { compression: packing }),
     ...(level === undefined ? {} : { level: Number(level) }),
-    ...(rewriteTimestamp === undefined ? {} : { rewriteTimestamp }),
   };
-}
-
-function isCompression(text: string): text is 'gzip' | 'zstd' | 'uncompressed' {
-  return ['gzip', 'zstd', 'uncompressed'].includes(text);
 }
 
 /** `annotation.<key>=…`; of the manifest. */

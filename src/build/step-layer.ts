@@ -14,6 +14,8 @@ import { type Descriptor, MEDIA_TYPE } from '../oci/image-spec.ts';
 
 export interface LayerHow {
   readonly compression: LayerCompression;
+  /** 1 to 12 for gzip, 1 to 19 for zstd. */
+  readonly level?: number;
   /** Seconds since 1970: no time in the layer is later. */
   readonly epoch?: number;
   /** When it was made, RFC 3339. */
@@ -59,7 +61,7 @@ export async function makeLayer(
         upper: half.fs,
         blobFd,
         compression: how.compression,
-        ...(how.compression === 'gzip' ? { level: 1 } : {}),
+        ...(how.level === undefined && how.compression !== 'gzip' ? {} : { level: how.level ?? 1 }),
         ...(how.epoch === undefined ? {} : { clampMtime: how.epoch }),
         ...(how.signal === undefined ? {} : { signal: how.signal }),
       });

@@ -13,7 +13,9 @@ const ROWS: readonly Row[] = [
   ['allow', 'list', 'Allow extra privileged entitlement (security.insecure, network.host)'],
   ['build-arg', 'list', 'Set build-time variables'],
   ['build-context', 'list', 'Additional build contexts (e.g., name=path)'],
+  ['call', 'string', 'Set method for evaluating build (build, check)', { default: 'build' }],
   ['cgroup-parent', 'string', 'Set the parent cgroup for the RUN instructions during build'],
+  ['check', 'bool', 'Shorthand for "--call=check"'],
   ['compression', 'string', 'How layers are compressed (gzip|zstd|none)', { default: 'gzip' }],
   ['cpu-period', 'int', 'Limit the CPU CFS period (microseconds)'],
   ['cpu-quota', 'int', 'Limit the CPU CFS quota (microseconds)'],
@@ -35,9 +37,11 @@ const ROWS: readonly Row[] = [
   ],
   ['no-cache', 'bool', 'Do not use cache when building the image'],
   ['no-cache-filter', 'list', 'Do not cache specified stages'],
+  ['output', 'list', 'Output destination (format: "type=local,dest=path")', { short: 'o' }],
   ['platform', 'list', 'Set target platform for build'],
   ['progress', 'string', 'Set type of progress output (auto, plain, tty, rawjson)', { default: 'auto' }],
   ['pull', 'bool', 'Always attempt to pull all referenced images'],
+  ['push', 'bool', 'Shorthand for "--output=type=registry"'],
   ['quiet', 'bool', 'Suppress the build output and print image ID on success', { short: 'q' }],
   ['secret', 'list', 'Secret to expose to the build (format: "id=mysecret[,src=/local/secret]")'],
   ['shm-size', 'bytes', 'Shared memory size for build containers'],
@@ -80,6 +84,8 @@ export async function buildOptions(parsed: Parsed, context: Context): Promise<Bu
     cwd,
     ...(path === '-' || file === '-' ? { stdin: stdinOf(context) } : {}),
     tags: parsed.list('tag'),
+    outputs: outputsOf(parsed),
+    ...(context.stdout.isTTY === true ? {} : { write: writerOf(context.stdout) }),
     ...(target === undefined || target === '' ? {} : { target }),
     buildArgs: buildArgsOf(parsed.list('build-arg'), env),
     buildContexts: parsed.list('build-context'),
@@ -101,6 +107,22 @@ export async function buildOptions(parsed: Parsed, context: Context): Promise<Bu
     ...(epoch === undefined ? {} : { epoch }),
     squash: parsed.bool('squash'),
   };
+}
+
+/** `--push` and `--load` are outputs, too. */
+function outputsOf(parsed: Parsed): string[] {
+  const outputs = [...parsed.list('output')];
+  if (parsed.bool('push')) outputs.push('type=registry');
+  if (parsed.bool('load')) outputs.push('type=docker');
+  return outputs;
+}
+
+function writerOf(output: Context['stdout']): (chunk: Uint8Array) => Promise<void> {
+  return (chunk) =>
+    new Promise((resolve) => {
+      if (output.write(chunk)) resolve();
+      else output.once('drain', () => resolve());
+    });
 }
 
 async function* stdinOf({ stdin }: Context): AsyncGenerator<Uint8Array> {

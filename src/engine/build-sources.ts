@@ -1,5 +1,6 @@
 import type { BuildContext } from '../build/context.ts';
 import type { Dockerfile } from '../build/dockerfile/ast.ts';
+import type { IgnoreMatcher } from '../build/ignore.ts';
 import type { SourceHost } from '../build/source-host.ts';
 import type { Vertices } from '../build/step-events.ts';
 import type { NamedContext } from '../build/step-host.ts';
@@ -12,6 +13,8 @@ import type { Core } from './core.ts';
 export interface BuildSources {
   readonly dockerfile: Dockerfile;
   readonly context: BuildContext;
+  /** What .dockerignore says, for the checks. */
+  readonly ignore?: IgnoreMatcher;
   readonly namedContexts: ReadonlyMap<string, NamedContext>;
   close(): Promise<void>;
 }
@@ -49,7 +52,8 @@ export async function openSources(
   try {
     const dockerfile = parseDockerfile(input.dockerfile.text, input.dockerfile.fileName);
     const namedContexts = await namedContextsOf(request, host, open);
-    return { dockerfile, context: input.context, namedContexts, close };
+    const ignore = input.ignore === undefined ? {} : { ignore: input.ignore };
+    return { dockerfile, context: input.context, namedContexts, close, ...ignore };
   } catch (error) {
     await close();
     throw error;

@@ -4,6 +4,7 @@ import type { BuildSecret, SolveInput } from '../build/step-host.ts';
 import type { WrittenImage } from '../build/step-image.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Descriptor, Platform } from '../oci/image-spec.ts';
+import type { PlannedOutputs } from './build-output.ts';
 import type { BuildRunSettings } from './build-run.ts';
 import type { BuildSources } from './build-sources.ts';
 import type { Core } from './core.ts';
@@ -19,6 +20,10 @@ export interface BuildRequest {
   readonly stdin?: AsyncIterable<Uint8Array>;
   /** Names of the image. */
   readonly tags: readonly string[];
+  /** `-o`, each as it was typed; none: the store. */
+  readonly outputs: readonly string[];
+  /** Where `-o -` goes; absent where that is a terminal. */
+  readonly write?: (chunk: Uint8Array) => Promise<void>;
   readonly target?: string;
   readonly buildArgs: Readonly<Record<string, string>>;
   /** `--build-context name=value`. */
@@ -49,8 +54,10 @@ export interface BuiltImage {
   /** What the names point to: a manifest, or an index of several platforms. */
   readonly target: Descriptor;
   readonly images: readonly WrittenImage[];
-  /** Canonical. */
+  /** Canonical; those that the store has it under. */
   readonly names: readonly string[];
+  /** An output went to standard output. */
+  readonly toStdout: boolean;
 }
 
 /**
@@ -58,11 +65,13 @@ export interface BuiltImage {
  * @throws BuildFileError with file, line and excerpt; TinyrunError
  */
 export async function buildImage(core: Core, request: BuildRequest): Promise<BuiltImage> {
-  const [{ canonicalName, parseReference }, { openSources }] = await Promise.all([
+  const [{ canonicalName, parseReference }, { openSources }, { planOutputs }] = await Promise.all([
     import('../registry/reference.ts'),
     import('./build-sources.ts'),
+    import('./build-output.ts'),
   ]);
-  const names = request.tags.map((tag) => canonicalName(parseReference(tag)));
+  const outputs = planOutputs(request);
+  const names = outputs.names.map((tag) => canonicalName(parseReference(tag)));
   const store = await core.store();
   await store.repair();
   const lease = await store.lease();
@@ -72,10 +81,12 @@ export async function buildImage(core: Core, request: BuildRequest): Promise<Bui
     try {
       const platforms = await platformsOf(request, store.host);
       const isMany = platforms.length > 1;
+      const { packing } = outputs;
+      const common = { sources, vertices, isMany, packing, reported: new Set<string>() };
       const drafts = await Promise.all(
-        platforms.map((platform) => buildPlatform(core, request, { sources, vertices, platform, isMany })),
+        platforms.map((platform) => buildPlatform(core, request, { ...common, platform })),
       );
-      return await exportImage(core, request, { names, drafts, vertices });
+      return await exportImage(core, request, { names, outputs, drafts, vertices });
     } finally {
       await sources.close();
     }
@@ -99,28 +110,36 @@ interface PlatformBuild {
   readonly vertices: Vertices;
   readonly platform: Platform;
   readonly isMany: boolean;
+  readonly packing: PlannedOutputs['packing'];
+  /** Warnings that were told: each once, whatever the platforms. */
+  readonly reported: Set<string>;
 }
 
 async function buildPlatform(core: Core, request: BuildRequest, build: PlatformBuild): Promise<Draft> {
   const { sources, vertices, platform, isMany } = build;
-  const [{ stages, platformArgs }, { solve }, { stepHost }] = await Promise.all([
+  const [{ stages, platformArgs }, { solve }, { stepHost }, { reportChecks }] = await Promise.all([
     import('../build/dockerfile/stages.ts'),
     import('../build/solve.ts'),
     import('./build-host.ts'),
+    import('./build-lint.ts'),
   ]);
   const store = await core.store();
   const { buildArgs, target, epoch } = request;
   const { dockerfile, context, namedContexts } = sources;
   const predefined = platformArgs(store.host, platform, target);
+  const read = stages(dockerfile, {
+    buildArgs,
+    platformArgs: predefined,
+    namedContexts: [...namedContexts.keys()],
+    ...(target === undefined ? {} : { target }),
+  });
+  const ignore = sources.ignore === undefined ? {} : { ignore: sources.ignore };
+  const linted = { dockerfile, stages: read, platformArgs: predefined, ...ignore };
+  await reportChecks(core, request, linted, build.reported);
   const input: SolveInput = {
     host: stepHost(core, store, request),
     dockerfile,
-    stages: stages(dockerfile, {
-      buildArgs,
-      platformArgs: predefined,
-      namedContexts: [...namedContexts.keys()],
-      ...(target === undefined ? {} : { target }),
-    }),
+    stages: read,
     platform,
     buildPlatform: store.host,
     buildArgs: {
@@ -137,7 +156,8 @@ async function buildPlatform(core: Core, request: BuildRequest, build: PlatformB
     network: request.network,
     allowInsecure: request.allowInsecure,
     layerHow: {
-      compression: request.compression,
+      compression: build.packing.compression ?? request.compression,
+      ...(build.packing.level === undefined ? {} : { level: build.packing.level }),
       now: () => new Date().toISOString(),
       ...(epoch === undefined ? {} : { epoch }),
     },
@@ -145,21 +165,25 @@ async function buildPlatform(core: Core, request: BuildRequest, build: PlatformB
     signal: request.signal,
     now: () => Date.now(),
   };
-  return await solve(input, vertices, isMany);
+  const draft = await solve(input, vertices, isMany);
+  // More is known now of the images that were pulled for it.
+  await reportChecks(core, request, linted, build.reported);
+  return draft;
 }
 
 interface Export {
   readonly names: readonly string[];
+  readonly outputs: PlannedOutputs;
   readonly drafts: readonly Draft[];
   readonly vertices: Vertices;
 }
 
 async function exportImage(core: Core, request: BuildRequest, built: Export): Promise<BuiltImage> {
-  const { names, drafts, vertices } = built;
+  const { names, outputs, drafts, vertices } = built;
   const { writeImage, writeIndex } = await import('../build/step-image.ts');
   const store = await core.store();
   const { epoch } = request;
-  return await vertices.step('exporting to image', [], async (vertex) => {
+  const image = await vertices.step('exporting to image', [], async (vertex) => {
     vertex.started();
     const images = drafts.map((draft) => writeImage(core.paths, draft, epoch === undefined ? {} : { epoch }));
     const [first] = images;
@@ -167,7 +191,8 @@ async function exportImage(core: Core, request: BuildRequest, built: Export): Pr
     const target = images.length === 1 ? first.manifest : writeIndex(core.paths, images);
     vertex.status({ id: `writing image ${first.id}`, current: 0, done: true });
     const { mediaType, digest, size } = target;
-    for (const name of names.length === 0 ? [undefined] : names) {
+    const kept = outputs.keeps ? (names.length === 0 ? [undefined] : names) : [];
+    for (const name of kept) {
       for (const [at, { id, manifest }] of images.entries()) {
         await store.add({
           ...(name === undefined ? {} : { name }),
@@ -178,6 +203,15 @@ async function exportImage(core: Core, request: BuildRequest, built: Export): Pr
       }
       if (name !== undefined) vertex.status({ id: `naming to ${name}`, current: 0, done: true });
     }
-    return { id: first.id, target, images, names };
+    const toStdout = outputs.files.some(({ dest }) => dest === '-');
+    return { id: first.id, target, images, names: outputs.keeps ? names : [], toStdout };
   });
+  const { writeOutputs } = await import('./build-output.ts');
+  await writeOutputs(core, request, outputs, {
+    drafts,
+    images: image.images,
+    target: image.target,
+    vertices,
+  });
+  return image;
 }

@@ -16,6 +16,7 @@ import type { LayoutServer, ServeOptions } from '../registry/server/server.ts';
 import type { LoadHow, SaveHow } from './archive.ts';
 import type { BuildRequest, BuiltImage } from './build.ts';
 import type { CacheEntry, PruneCacheHow, PrunedCache } from './build-cache.ts';
+import type { CheckedBuild } from './build-lint.ts';
 import type { CheckHow } from './check.ts';
 import type { CommitRequest } from './commit.ts';
 import { type ContainerRequest, completeOptions } from './container-options.ts';
@@ -73,6 +74,7 @@ export type { LayoutServer, ServeOptions } from '../registry/server/server.ts';
 export type { LoadHow, SaveHow } from './archive.ts';
 export type { BuildRequest, BuiltImage } from './build.ts';
 export type { CacheEntry, PruneCacheHow, PrunedCache } from './build-cache.ts';
+export type { CheckedBuild } from './build-lint.ts';
 export type { CheckHow } from './check.ts';
 export type { CommitRequest } from './commit.ts';
 export type { ContainerRequest } from './container-options.ts';
@@ -215,6 +217,8 @@ export interface Engine {
   pull(image: string, how?: PullHow): Promise<Pulled>;
   /** The image of a Dockerfile. */
   build(request: BuildRequest): Promise<BuiltImage>;
+  /** `build --check`: the findings of all checks; nothing is built. */
+  checkBuild(request: BuildRequest): Promise<CheckedBuild>;
   /** What a pull would do now; nothing is kept of what is asked for it. */
   forecast(image: string, how?: PullHow): Promise<PullForecast>;
   /** What builds keep, what was used longest ago first. */
@@ -332,6 +336,7 @@ export function openEngine(options: EngineOptions = {}): Engine {
     diskUsage: async () => (await import('./disk-usage.ts')).diskUsage(core),
     pull: async (text, how) => (await import('./pull.ts')).pullImage(core, text, how),
     build: async (request) => (await import('./build.ts')).buildImage(core, request),
+    checkBuild: async (request) => (await import('./build-lint.ts')).checkBuild(core, request),
     forecast: async (text, how) => (await import('./pull.ts')).forecastImage(core, text, how),
     buildCache: async () => (await import('./build-cache.ts')).buildCache(core),
     pruneBuildCache: async (how) => (await import('./build-cache.ts')).pruneBuildCache(core, how),

@@ -3,7 +3,7 @@ import { BuildFileError } from '../../build/dockerfile/build-file-error.ts';
 import type { BuildEvent } from '../../build/events.ts';
 import type { BuiltImage } from '../../engine/index.ts';
 import { describe } from '../../errors.ts';
-import { BUILD_FLAGS, buildOptions } from '../build-flags.ts';
+import { BUILD_FLAGS, type BuildOptions, buildOptions } from '../build-flags.ts';
 import { openBuildProgress, PROGRESS_MODES, type ProgressMode } from '../build-progress.ts';
 import type { Call, Command } from '../command.ts';
 import { FlagError } from '../parse.ts';
@@ -17,6 +17,7 @@ export const build: Command = {
   async run(call) {
     const { context, parsed } = call;
     const options = await buildOptions(parsed, context);
+    if (isCheck(call)) return await check(call, options);
     const progress = openBuildProgress(context.stderr, { mode: progressMode(call), now: () => Date.now() });
     const warnings: BuildWarning[] = [];
     const onEvent = (event: BuildEvent): void => {
@@ -32,7 +33,8 @@ export const build: Command = {
       return report(call, error);
     }
     progress.finish();
-    if (parsed.bool('quiet')) context.stdout.write(`${built.id}\n`);
+    // Else it would stand behind the archive.
+    if (parsed.bool('quiet') && !built.toStdout) context.stdout.write(`${built.id}\n`);
     await writeFiles(call, built);
     return 0;
   },
@@ -67,16 +69,31 @@ function hintOf(error: unknown): string | undefined {
 async function writeFiles({ context, parsed }: Call, built: BuiltImage): Promise<void> {
   const [idFile, metadataFile] = [parsed.string('iidfile'), parsed.string('metadata-file')];
   if (!idFile && !metadataFile) return;
-  const { writeFileSync } = await import('node:fs');
+  const { writeIdFile, writeMetadata } = await import('../../build/output-metadata.ts');
   const { resolve } = await import('node:path');
-  if (idFile) writeFileSync(resolve(context.cwd, idFile), built.id);
-  if (!metadataFile) return;
-  const { mediaType, digest, size } = built.target;
-  const metadata = {
-    'containerimage.config.digest': built.id,
-    'containerimage.descriptor': { mediaType, digest, size },
-    'containerimage.digest': digest,
-    ...(built.names.length === 0 ? {} : { 'image.name': built.names.join(',') }),
-  };
-  writeFileSync(resolve(context.cwd, metadataFile), `${JSON.stringify(metadata, undefined, 2)}\n`);
+  const { id, target, names } = built;
+  if (idFile) writeIdFile(resolve(context.cwd, idFile), id);
+  if (metadataFile) writeMetadata(resolve(context.cwd, metadataFile), { id, descriptor: target, names });
+}
+
+function isCheck({ parsed }: Call): boolean {
+  const call = parsed.string('call') ?? 'build';
+  if (parsed.bool('check') || call === 'check' || call === 'lint') return true;
+  if (call !== 'build')
+    throw new FlagError(`invalid argument "${call}" for "--call" flag: expected build or check`);
+  return false;
+}
+
+/** Exit code 1 where there is something to say, as buildx. */
+async function check(call: Call, options: BuildOptions): Promise<number> {
+  const { context } = call;
+  const { checkReport } = await import('../build-check.ts');
+  const engine = await call.engine();
+  try {
+    const checked = await engine.checkBuild({ ...options, onEvent: () => {}, signal: context.signal });
+    context.stdout.write(checkReport(checked));
+    return checked.warnings.length === 0 ? 0 : 1;
+  } catch (error) {
+    return report(call, error);
+  }
 }

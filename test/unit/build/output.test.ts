@@ -28,7 +28,6 @@ describe('parseOutput()', () => {
     ).toEqual({
       compression: 'zstd',
       level: 9,
-      rewriteTimestamp: true,
     });
   });
 
