@@ -20,6 +20,8 @@ export interface ServeHow {
   readonly tls?: { readonly cert: string; readonly key: string };
   /** A file of users with bcrypt passwords; without it everybody is welcome. */
   readonly htpasswd?: string;
+  /** Told what went wrong here, of which clients learn only that it did. */
+  readonly onError?: (error: unknown) => void;
 }
 
 export interface Served {
@@ -52,6 +54,7 @@ export async function serveImages(core: Core, how: ServeHow = {}): Promise<Serve
     ...(how.port === undefined ? {} : { port: how.port }),
     ...(tls === undefined ? {} : { tls }),
     ...(guard === undefined ? {} : { guard }),
+    ...(how.onError === undefined ? {} : { onError: how.onError }),
   };
   const server = await serveShelf(options);
   return {

@@ -106,6 +106,7 @@ async function putBlob(repository: string, bytes: Buffer): Promise<void> {
   const digest = `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
   if ((await fetch(`${repository}/blobs/${digest}`, { method: 'HEAD' })).ok) return;
   const start = await fetch(`${repository}/blobs/uploads/`, { method: 'POST' });
+  if (!start.ok) throw new Error(`POST upload: ${start.status} ${await start.text()}`);
   const location = new URL(start.headers.get('location') ?? '', repository);
   location.searchParams.set('digest', digest);
   const response = await fetch(location, {

@@ -26,6 +26,7 @@ beforeAll(async () => {
 afterAll(() => box.dispose());
 
 const FILES = [
+  { name: './', type: 'directory' as const },
   { name: 'etc/', type: 'directory' as const },
   { name: 'etc/one', content: 'one'.repeat(5000), mode: 0o640 },
   { name: 'two', content: 'two'.repeat(70_000) },

@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
 import { TinyrunError } from '../../errors.ts';
 import type { Command } from '../command.ts';
+import { errorLines } from '../error-lines.ts';
 
 const DEFAULT_LISTEN = '127.0.0.1:5000';
 
@@ -55,6 +56,7 @@ export const registryServe: Command = {
       host,
       port,
       writable,
+      onError: (error) => context.stderr.write(`${errorLines(error, context).join('\n')}\n`),
       ...(layout === undefined ? {} : { layout }),
       ...(htpasswd === undefined ? {} : { htpasswd }),
       ...(cert === undefined || key === undefined ? {} : { tls: { cert, key } }),

@@ -22,11 +22,18 @@ const LONGEST_REPOSITORY = 255;
 const LONGEST_URL = 16 << 10;
 
 /** @see https://github.com/opencontainers/distribution-spec/blob/main/spec.md#endpoints */
-export async function answer(shelf: Shelf, request: IncomingMessage): Promise<Answer> {
+export async function answer(
+  shelf: Shelf,
+  request: IncomingMessage,
+  onError: (error: unknown) => void = () => {},
+): Promise<Answer> {
   try {
     return await route(shelf, request);
   } catch (error) {
     const code = errorCode(error) ?? '';
+    // A client that goes away in the middle is nobody's error.
+    if (request.destroyed && !request.complete) return refusal('UNKNOWN', 'the request was broken off');
+    if (code !== 'ENOENT') onError(error);
     if (code === 'ENOENT') return refusal('BLOB_UNKNOWN', 'blob unknown to registry');
     if (['ENOSPC', 'EDQUOT'].includes(code)) return refusal('UNKNOWN', 'no space left on the device', 507);
     return refusal('UNKNOWN', 'the registry cannot read or write its files');

@@ -34,6 +34,8 @@ export interface RegistryServerOptions extends Pick<ServeOptions, 'host' | 'port
   readonly tls?: { readonly cert: string | Buffer; readonly key: string | Buffer };
   /** Default: everybody is welcome. */
   readonly guard?: Guard;
+  /** Told what went wrong here, of which clients learn only that it did. */
+  readonly onError?: (error: unknown) => void;
 }
 
 /** Milliseconds without a byte in either direction. */
@@ -98,12 +100,17 @@ async function serverFor(options: RegistryServerOptions, listener: RequestListen
 }
 
 async function serve(
-  { shelf, guard }: RegistryServerOptions,
+  { shelf, guard, onError }: RegistryServerOptions,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
-  const isWelcome = guard === undefined || (await guard(request.headers.authorization).catch(() => false));
-  if (isWelcome) return send(request, response, await answer(shelf, request));
+  const isWelcome =
+    guard === undefined ||
+    (await guard(request.headers.authorization).catch((error: unknown) => {
+      onError?.(error);
+      return false;
+    }));
+  if (isWelcome) return send(request, response, await answer(shelf, request, onError));
   const refused = refusal('UNAUTHORIZED', 'authentication required');
   send(request, response, {
     ...refused,
