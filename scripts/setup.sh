@@ -48,6 +48,8 @@ apt_packages() {
   check tmux tmux
   check zstd zstd
   check xz-utils xz
+  check bzip2 bzip2
+  check git git
   check clang clang
   check libclang-rt-dev "$(ls -d /usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer* 2>/dev/null | head -1)"
   check zlib1g-dev /usr/include/zlib.h

@@ -20,6 +20,8 @@ export interface ArchiveTarget {
   readonly top: PushDocument;
   /** For an OCI layout: the reference name. */
   readonly tag?: string;
+  /** The image's whole name, canonical: `load` of containerd and tinyrun give it back. */
+  readonly name?: string;
   /** With a `manifest.json`, as `docker load` wants it: the name of the image there, or null. */
   readonly docker?: { readonly name: Reference | null };
   readonly signal?: AbortSignal;
@@ -68,8 +70,11 @@ export function archivePusher(target: ArchiveTarget): ArchivePusher {
       small(blobName(`sha256:${createHash('sha256').update(bytes).digest('hex')}` as Digest), bytes),
     async finish() {
       const { mediaType, digest, bytes } = top;
-      const annotations =
-        target.tag === undefined ? {} : { annotations: { 'org.opencontainers.image.ref.name': target.tag } };
+      const names = {
+        ...(target.name === undefined ? {} : { 'io.containerd.image.name': target.name }),
+        ...(target.tag === undefined ? {} : { 'org.opencontainers.image.ref.name': target.tag }),
+      };
+      const annotations = Object.keys(names).length === 0 ? {} : { annotations: names };
       const named = { mediaType, digest, size: bytes.byteLength, ...annotations };
       await small('index.json', json({ schemaVersion: 2, manifests: [named] }));
       if (target.docker !== undefined)

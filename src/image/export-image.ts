@@ -2,7 +2,7 @@ import type { Paths } from '../disk/paths.ts';
 import { pathsOf } from '../disk/paths.ts';
 import { TinyrunError } from '../errors.ts';
 import type { Digest } from '../oci/digest.ts';
-import { parseReference, type Reference, withDefaultTag } from '../registry/reference.ts';
+import { canonicalName, parseReference, type Reference, withDefaultTag } from '../registry/reference.ts';
 import { type PushEvent, push, storedBlobs } from './push.ts';
 import { type PushPlan, planPush } from './push-plan.ts';
 
@@ -48,7 +48,8 @@ export async function exportImage(input: ExportImageInput): Promise<void> {
   }
   const { archivePusher } = await import('./archive-pusher.ts');
   const docker = format === 'docker' ? { docker: { name: name ?? null } } : {};
-  const pusher = archivePusher({ path: dest, top: plan.top, ...docker, ...common });
+  const named = name === undefined ? {} : { name: canonicalName(name) };
+  const pusher = archivePusher({ path: dest, top: plan.top, ...docker, ...named, ...common });
   try {
     // The members of an archive come one after the other.
     await send(input, plan, pusher, name, 1);

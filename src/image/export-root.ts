@@ -28,20 +28,22 @@ export interface ExportRootInput {
  * @param file absolute; replaced. It is made by whoever calls, so its place is trusted.
  */
 export async function exportRootTar(input: ExportRootInput, file: string): Promise<void> {
+  // One layer is no overlay: openRoot would give the directory itself, which cannot be moved into the sandbox.
+  const [first, ...others] = input.lower;
+  if (first === undefined) throw new Error('an image without any directory');
   const blobFd = openSync(file, 'w', 0o644);
-  const rootFd = openRoot(input.lower);
+  const rootFd = others.length === 0 ? undefined : openRoot(input.lower);
   try {
     await runPacker({
       packer: input.packer,
       args: [
-        '--mount',
-        '4',
+        ...(rootFd === undefined ? ['--tree', first] : ['--mount', '4']),
         '--compression',
         'none',
         ...(input.clampMtime === undefined ? [] : ['--clamp', String(input.clampMtime)]),
       ],
       blobFd,
-      fds: [rootFd],
+      ...(rootFd === undefined ? {} : { fds: [rootFd] }),
       what: `Cannot write "${file}"`,
       ...(input.signal === undefined ? {} : { signal: input.signal }),
     });
@@ -49,7 +51,7 @@ export async function exportRootTar(input: ExportRootInput, file: string): Promi
     rmSync(file, { force: true });
     throw error;
   } finally {
-    closeFd(rootFd);
+    if (rootFd !== undefined) closeFd(rootFd);
     closeSync(blobFd);
   }
 }

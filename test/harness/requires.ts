@@ -12,6 +12,9 @@ const CHECKS = {
   'busybox-static': () => readable('/bin/busybox'),
   script: () => onPath('script'),
   tmux: () => onPath('tmux'),
+  git: () => onPath('git'),
+  xz: () => onPath('xz'),
+  bzip2: () => onPath('bzip2'),
   overlay: () => readFileSync('/proc/filesystems', 'utf8').includes('overlay'),
 } as const;
 
