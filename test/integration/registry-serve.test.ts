@@ -1,6 +1,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { hashSync } from 'bcryptjs';
 import { afterAll, beforeAll, describe, expect } from 'vitest';
@@ -167,6 +168,26 @@ describe('registry serve --writable', () => {
     const got = await call('GET', end.headers.get('location') ?? '');
     expect(Buffer.from(await got.arrayBuffer()).equals(bytes)).toBe(true);
     expect((await call('GET', location)).status).toBe(404);
+  });
+
+  it('keeps what came before a client went away, and takes the rest', async () => {
+    const bytes = randomBytes(200_000);
+    const location = await begin('rules/cut');
+    const { hostname, port } = new URL(server.url);
+    await new Promise<void>((resolve, reject) => {
+      const socket = connect(Number(port), hostname, () => {
+        socket.write(`PATCH ${location} HTTP/1.1\r\nHost: x\r\nContent-Length: ${bytes.length}\r\n\r\n`);
+        socket.write(bytes.subarray(0, 120_000), () => setTimeout(() => socket.destroy(), 100));
+      });
+      socket.once('error', reject);
+      socket.once('close', () => resolve());
+    });
+    const status = await call('GET', location);
+    expect([status.status, status.headers.get('range')]).toEqual([204, '0-119999']);
+    const end = await call('PUT', `${location}?digest=${sha256(bytes)}`, {
+      body: new Uint8Array(bytes.subarray(120_000)),
+    });
+    expect(end.status).toBe(201);
   });
 
   it('keeps nothing of a blob that is not what its digest says', async () => {
