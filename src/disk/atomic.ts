@@ -81,18 +81,28 @@ export function readJson<T>(path: string, parse: (value: unknown) => T): T | und
  * Not by Node's `recursive`: that loops for ever where a parent exists but takes no entries, as /proc.
  */
 export function makePrivateDirectory(path: string, mode = 0o700): void {
-  // Most often it is there. Asked first: the first error that Node makes takes it 0.1 ms.
-  if (statSync(path, { throwIfNoEntry: false })?.isDirectory() === true) return;
+  const failed = tryDirectory(path, mode);
+  if (failed === undefined) return;
+  const parent = dirname(path);
+  const isThere = statSync(parent, { throwIfNoEntry: false }) !== undefined;
+  if (failed.code !== 'ENOENT' || parent === path) throw failed.error;
+  // Somebody may have made the parent in between: then, too, this is the last try.
+  if (!isThere) makePrivateDirectory(parent, mode);
+  const again = tryDirectory(path, mode);
+  if (again !== undefined) throw again.error;
+}
+
+/** Undefined: it is there. */
+function tryDirectory(
+  path: string,
+  mode: number,
+): { readonly code: string | undefined; readonly error: unknown } | undefined {
   try {
     mkdirSync(path, { mode });
+    return undefined;
   } catch (error) {
     const code = errorCode(error);
-    if (code === 'EEXIST' && statSync(path).isDirectory()) return;
-    const parent = dirname(path);
-    if (code !== 'ENOENT' || parent === path || statSync(parent, { throwIfNoEntry: false }) !== undefined)
-      throw error;
-    makePrivateDirectory(parent, mode);
-    makePrivateDirectory(path, mode);
+    return code === 'EEXIST' && statSync(path).isDirectory() ? undefined : { code, error };
   }
 }
 

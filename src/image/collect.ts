@@ -3,7 +3,9 @@ import type { Paths } from '../disk/paths.ts';
 import { TinyrunError } from '../errors.ts';
 import { type Digest, isDigest } from '../oci/digest.ts';
 import { parseImageConfig } from '../registry/image-config.ts';
-import { chainIds, digestsIn, readDocument } from './blobs.ts';
+import { LONGEST_MANIFEST } from '../registry/manifest.ts';
+import { parseServedManifest } from '../registry/server/served-manifest.ts';
+import { blobSize, chainIds, digestsIn, readDocument } from './blobs.ts';
 import { storedSteps } from './cached-steps.ts';
 import type { IndexEntry } from './index-file.ts';
 import { whileUnleased } from './lease.ts';
@@ -73,7 +75,7 @@ function neededBy(paths: Paths, holders: Holders): Needed {
   for (const { target, images, isWhole } of holders.entries) {
     blobs.add(target.digest);
     // Another program's target of a kind that tinyrun does not know: its parts are kept, whatever they are.
-    if (images === undefined || isWhole) addBlobsUnder(paths, target.digest, blobs);
+    if (images === undefined || isWhole) addPartsOf(paths, target.digest, blobs);
     for (const { manifest, id } of images ?? []) {
       blobs.add(manifest);
       blobs.add(id);
@@ -120,16 +122,32 @@ function readable<T>(read: () => T): T | undefined {
   }
 }
 
-/** Every digest that a JSON document and the documents below it mention, five levels deep. */
-export function addBlobsUnder(paths: Paths, digest: Digest, blobs: Set<Digest>, depth = 0): void {
-  const bytes = depth < 5 ? readDocument(paths, digest) : undefined;
-  if (bytes === undefined) return;
-  for (const found of bytes.toString('latin1').match(/sha256:[a-f0-9]{64}/g) ?? []) {
-    if (!isDigest(found) || blobs.has(found)) continue;
-    blobs.add(found);
-    addBlobsUnder(paths, found, blobs, depth + 1);
-  }
+/**
+ * What a manifest or index is made of, and what is below that: not what it is about (`subject`), which may go without it. Of
+ * a document of another kind every digest that it mentions.
+ */
+export function addPartsOf(paths: Paths, digest: Digest, blobs: Set<Digest>): void {
+  const seen = new Set<Digest>();
+  const add = (of: Digest, depth: number): void => {
+    const size = blobSize(paths, of);
+    // Larger than a document can be: a layer.
+    if (seen.has(of) || depth === DEEPEST || size === undefined || size > LONGEST_MANIFEST) return;
+    seen.add(of);
+    const bytes = readDocument(paths, of) ?? Buffer.alloc(0);
+    const parsed = readable(() => parseServedManifest(bytes));
+    const mentioned = parsed === undefined ? bytes.toString('latin1').match(/sha256:[a-f0-9]{64}/g) : [];
+    for (const blob of parsed?.blobs ?? []) blobs.add(blob.digest);
+    for (const below of [...(parsed?.manifests.map((one) => one.digest) ?? []), ...(mentioned ?? [])]) {
+      if (!isDigest(below)) continue;
+      blobs.add(below);
+      add(below, depth + 1);
+    }
+  };
+  add(digest, 0);
 }
+
+/** Documents below documents. */
+const DEEPEST = 5;
 
 function sweep(
   paths: Paths,

@@ -9,7 +9,7 @@ import { isIn } from '../registry/server/reading.ts';
 import { parseServedManifest } from '../registry/server/served-manifest.ts';
 import type { PutManifest, Removal, Shelf, ShelfWriter } from '../registry/server/shelf.ts';
 import { blobSize, readDocument, writeDocument } from './blobs.ts';
-import { addBlobsUnder } from './collect.ts';
+import { addPartsOf } from './collect.ts';
 import { type IndexEntry, readIndex, writeIndex } from './index-file.ts';
 import { holdLease } from './lease.ts';
 import type { ContainerUse } from './removal.ts';
@@ -115,8 +115,8 @@ class StoreWriter implements ShelfWriter {
     const needed = new Set<Digest>(inUse().map(({ image }) => image));
     for (const { target, images = [] } of readIndex(paths).entries) {
       needed.add(target.digest);
-      addBlobsUnder(paths, target.digest, needed);
-      for (const { manifest } of images) addBlobsUnder(paths, manifest, needed);
+      addPartsOf(paths, target.digest, needed);
+      for (const { manifest } of images) addPartsOf(paths, manifest, needed);
     }
     return needed.has(digest);
   }

@@ -8,7 +8,7 @@ import { selectManifest } from '../registry/platform.ts';
 import { readDocument } from './blobs.ts';
 import type { ImageKey, IndexEntry } from './index-file.ts';
 import { readLayerRecord } from './layer-record.ts';
-import { layerName } from './layers.ts';
+import { isUnpacked, layerName } from './layers.ts';
 
 /** An image of one platform, as `images`, `inspect` and `run` see it. */
 export interface StoredImage {
@@ -26,7 +26,7 @@ export interface StoredImage {
   readonly manifest: Manifest;
   /** RFC 3339, as the image's author wrote it. */
   readonly created?: string;
-  /** Bytes of the unpacked layers, as Docker's SIZE; read from the store when asked for. */
+  /** Bytes of the unpacked layers, as Docker's SIZE, or of the blobs where they are not; read when asked for. */
   readonly size: number;
 }
 
@@ -52,7 +52,9 @@ export function loadImage(paths: Paths, key: ImageKey, names: ImageNames): Store
       return readManifest(paths, key.manifest);
     },
     get size(): number {
-      return unpackedSize(paths, config.rootfs.diff_ids);
+      const diffIds = config.rootfs.diff_ids;
+      if (isUnpacked(paths, diffIds)) return unpackedSize(paths, diffIds);
+      return readManifest(paths, key.manifest).layers.reduce((sum, { size }) => sum + size, 0);
     },
   };
 }

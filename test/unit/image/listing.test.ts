@@ -85,11 +85,13 @@ describe('Store.list()', () => {
     const [first] = store.list();
     const [diffId] = first?.config.rootfs.diff_ids ?? [];
     if (first === undefined || diffId === undefined) throw new Error('no image');
+    // Without the layer there is still its blob.
+    const [{ size } = { size: 0 }] = what === 'layer' ? first.manifest.layers : [];
     if (what === 'blob') rmSync(paths.blob(first.id));
     if (what === 'layer') rmSync(join(paths.layers, hexOf(diffId)), { recursive: true });
     if (what === 'index') rmSync(paths.index);
     expect(shown(true)).toEqual(shown(false));
-    expect(store.list({ cached: true }).find(({ id }) => id === first.id)?.size ?? 0).toBe(0);
+    expect(store.list({ cached: true }).find(({ id }) => id === first.id)?.size ?? 0).toBe(size);
   });
 
   it('keeps no cache of what changed just now, of few images, or where it cannot', async () => {
