@@ -1,11 +1,12 @@
 /*
  * tinyrun-pack ROOT --blob FD [--layer 0|1] [--compression gzip|zstd|none] [--level N] [--clamp SECONDS] [--subsecond 0|1]
  *              [--exclude PATH]... [--threads N] [--path PATH] [--follow 0|1] [--name NAME] [--owner UID:GID] [--alone 0|1]
+ *              [--below FD]
  * tinyrun-pack ROOT --stat PATH [--follow 0|1]
  *
  * ROOT is one of: --tree DIR; --host DIR, with what is mounted below it; --namespace FD of a container's mount namespace;
  * --mount FD, with [--bind-source DIR --bind-target PATH [--bind-readonly 1]]... on it.
- * `--path`: what there is packed, under `--name`; default: everything. `--alone`: without what is mounted in the container.
+ * `--below`: what the upper directory lay on; see walk.c. `--path`: what there is packed, under `--name`; default: everything. `--alone`: without what is mounted in the container.
  *
  * Exit status 0 and {"ok":true,...} on stdout, or 1 and {"ok":false,"kind":...}: see unpack/report.c for the kinds. The blob
  * is written to the descriptor from where it stands; after a failure it holds any number of its bytes.
@@ -28,6 +29,7 @@ struct options {
     struct root root;
     const char *path, *stat, *name;
     bool follow, alone, map_owner;
+    int below;
     unsigned uid, gid;
     const char *excluded[EXCLUDED_MAX];
     size_t excluded_count;
@@ -68,6 +70,7 @@ static int take_option(struct options *options, const char *name, const char *va
     if (strcmp(name, "--clamp") == 0) return options->clamp = number, options->has_clamp = true, 0;
     if (number < 0 || number > INT_MAX) return -1;
     if (strcmp(name, "--blob") == 0) return options->output.fd = (int)number, number > 2 ? 0 : -1;
+    if (strcmp(name, "--below") == 0) return options->below = (int)number, number > 2 ? 0 : -1;
     if (strcmp(name, "--level") == 0) return options->output.level = (int)number, number <= 19 ? 0 : -1;
     if (strcmp(name, "--threads") == 0) return options->output.threads = (unsigned)number, number <= 64 ? 0 : -1;
     if (strcmp(name, "--layer") == 0) return options->layer = number == 1, number <= 1 ? 0 : -1;
@@ -91,14 +94,16 @@ static void report(const struct walk *walk, const struct totals *totals) {
     while (write(STDOUT_FILENO, line, (size_t)length) < 0 && errno == EINTR) continue;
 }
 
-/* All but two descriptors, of which each may be missing. */
-static void close_others(int a, int b) {
-    int low = a < b ? a : b, high = a < b ? b : a;
-    if (low < 3) low = high < 3 ? 2 : high;
-    if (high < 3) high = low;
-    if (low > 3) sys_close_range(3, (unsigned)low - 1, 0);
-    if (high > low + 1) sys_close_range((unsigned)low + 1, (unsigned)high - 1, 0);
-    sys_close_range((unsigned)high + 1, ~0u, 0);
+/* All but these, of which each may be missing. */
+static void close_others(const int *kept, size_t count) {
+    for (int from = 3;;) {
+        int next = INT_MAX;
+        for (size_t i = 0; i < count; i++)
+            if (kept[i] >= from && kept[i] < next) next = kept[i];
+        if (next > from) sys_close_range((unsigned)from, next == INT_MAX ? ~0u : (unsigned)next - 1, 0);
+        if (next == INT_MAX) return;
+        from = next + 1;
+    }
 }
 
 /* The container's root as it is below everything that is mounted in it. */
@@ -130,7 +135,8 @@ static int pack(struct walk *walk, const struct options *options, struct totals 
 
 static int run(const struct options *options, struct walk *walk, struct failure *failure) {
     struct totals totals = {0};
-    close_others(options->output.fd, options->root.fd);
+    const int kept[] = {options->output.fd, options->root.fd, options->below};
+    close_others(kept, sizeof kept / sizeof *kept);
     if (sandbox_enter(&SANDBOX_TO_READ, &options->root, failure) < 0) return -1;
     if (options->stat != NULL) return source_report(options->stat, options->follow, failure);
     if (pack(walk, options, &totals, failure) < 0) return -1;
@@ -153,6 +159,7 @@ int main(int argc, char **argv) {
     walk.has_clamp = options.has_clamp, walk.clamp = options.clamp;
     walk.excluded = options.excluded, walk.excluded_count = options.excluded_count;
     walk.name = options.name;
+    walk.below = options.below;
     walk.map_owner = options.map_owner, walk.uid = options.uid, walk.gid = options.gid;
     if (run(&options, &walk, &failure) < 0) {
         report_failure(&failure);

@@ -82,6 +82,7 @@ struct walk {
     int64_t clamp;     /* seconds: no mtime is later */
     const char *const *excluded; /* paths, without a slash at either end */
     size_t excluded_count;
+    int below; /* the layers below the upper directory, or 0 */
     const char *name;  /* what the top is called; NULL: it has no entry and its entries' names begin with their own */
     bool map_owner;
     uint32_t uid, gid; /* where map_owner: everything's owner */

@@ -312,6 +312,22 @@ static int take(struct walk *walk, struct directory *above, int parent, const ch
     return S_ISREG(st.st_mode) ? take_file(walk, above, parent, leaf, failure) : take_special(walk, above, parent, leaf, &st, failure);
 }
 
+/*
+ * Of a directory in which there are only places to mount on: it was made for those, or, where the layers below have it, copied
+ * up for those. Then only another owner or mode is a change.
+ */
+static bool differs_from_below(const struct directory *directory) {
+    const struct walk *walk = directory->walk;
+    struct stat below;
+    if (walk->below == 0) return false;
+    int fd = root_open(walk->below, walk->path_length == 0 ? "." : walk->path, O_PATH | O_NOFOLLOW, TR_RESOLVE_BENEATH | TR_RESOLVE_NO_SYMLINKS);
+    if (fd < 0) return false;
+    bool is_known = fstat(fd, &below) == 0 && S_ISDIR(below.st_mode);
+    close(fd);
+    const struct stat *st = &directory->st;
+    return is_known && walk->path_length > 0 && (st->st_mode != below.st_mode || st->st_uid != below.st_uid || st->st_gid != below.st_gid);
+}
+
 /* Closes `fd`. */
 static int take_directory(struct walk *walk, struct directory *above, int fd, struct failure *failure) {
     struct directory directory = {.walk = walk, .above = above, .fd = fd};
@@ -331,8 +347,8 @@ static int take_directory(struct walk *walk, struct directory *above, int fd, st
         if (result == 0) result = take(walk, &directory, fd, names.sorted[i], failure);
         path_cut(walk, length);
     }
-    /* One in which there are only places to mount on was not there before those. */
-    if (result == 0 && (!directory.has_excluded || directory.has_opaque)) result = write_directory(&directory, length, failure);
+    bool is_wanted = !directory.has_excluded || directory.has_opaque || differs_from_below(&directory);
+    if (result == 0 && is_wanted) result = write_directory(&directory, length, failure);
     if (above != NULL && !directory.is_written) above->has_excluded = true;
     free(directory.xattrs);
     free(names.bytes);

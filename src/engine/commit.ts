@@ -47,6 +47,7 @@ export async function commitContainer(
   // Before its image is looked up: from here on nothing of it is collected.
   const lease = await store.lease();
   try {
+    await store.repair();
     const image = store.resolve(record.image.id);
     if (image === undefined) {
       throw new TinyrunError('not_found', `Cannot commit container "${container.name}": its image is gone`);
@@ -59,6 +60,7 @@ export async function commitContainer(
         packer: packProgram(),
         unpacker: unpackProgram(),
         upper: core.paths.upper(container.id),
+        lower: store.lowerDirs(image),
         exclude: mountsOf(core, container).map(({ destination }) => destination),
         ...(request.signal === undefined ? {} : { signal: request.signal }),
       }),

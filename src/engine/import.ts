@@ -42,6 +42,7 @@ export async function importImage(core: Core, request: ImportRequest): Promise<D
   const draft = changeConfig({ ...emptyDraft(platform), config: {} }, request.changes ?? []);
   const lease = await store.lease();
   try {
+    await store.repair();
     const layer = await importLayer(core.paths, {
       unpacker: unpackProgram(),
       packer: packProgram(),

@@ -20,9 +20,11 @@ export interface PackInput {
   readonly subsecond?: boolean;
   /**
    * Paths that are not packed, with all below them, absolute as the container sees them: places that were only made to
-   * mount something on. A directory in which nothing else is goes with them.
+   * mount something on. A directory in which nothing else is goes with them, unless it is another than `below` has.
    */
   readonly exclude?: readonly string[];
+  /** An open directory: the files that the upper directory lay on. */
+  readonly below?: number;
   /** Kills the packer. */
   readonly signal?: AbortSignal;
 }
@@ -58,7 +60,10 @@ export async function packLayer(input: PackInput): Promise<PackReport> {
   if (clampMtime !== undefined) args.push('--clamp', String(clampMtime));
   if (input.subsecond === true) args.push('--subsecond', '1');
   for (const path of exclude) args.push('--exclude', path.replace(/^\/+|\/+$/g, ''));
-  return await runPacker({ ...input, args, what: 'Cannot make a layer' });
+  const { below } = input;
+  if (below !== undefined) args.push('--below', '4');
+  const fds = below === undefined ? [] : [below];
+  return await runPacker({ ...input, args, fds, what: 'Cannot make a layer' });
 }
 
 export interface PackerRun {

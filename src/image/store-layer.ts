@@ -2,6 +2,7 @@ import { closeSync, constants, existsSync, fdatasyncSync, openSync, renameSync }
 import { dirname, join } from 'node:path';
 import { makePrivateDirectory } from '../disk/atomic.ts';
 import type { Paths } from '../disk/paths.ts';
+import { closeFd, openRoot } from '../native/syscalls.ts';
 import type { Digest } from '../oci/digest.ts';
 import { type Descriptor, MEDIA_TYPE } from '../oci/image-spec.ts';
 import { blobSize } from './blobs.ts';
@@ -13,6 +14,8 @@ export interface StoreLayerInput
   extends Pick<PackInput, 'packer' | 'upper' | 'level' | 'clampMtime' | 'exclude' | 'signal'> {
   /** The program tinyrun-unpack. */
   readonly unpacker: string;
+  /** The directories of the layers below, top first: see `below` of packLayer(). */
+  readonly lower?: readonly string[];
   /** Default `gzip`, which every registry and engine takes. */
   readonly compression?: LayerCompression;
 }
@@ -58,7 +61,7 @@ export async function storeLayer(paths: Paths, input: StoreLayerInput): Promise<
     const path = join(dirname(half.fs), 'blob');
     const blobFd = openSync(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, 0o600);
     try {
-      const report = await packLayer({ ...input, compression, blobFd });
+      const report = await packAbove(input, { compression, blobFd });
       if (report.empty) return undefined;
       const { digest, size, diffId, files, bytes } = report;
       const descriptor = { mediaType: MEDIA_TYPES[compression], digest, size };
@@ -73,6 +76,19 @@ export async function storeLayer(paths: Paths, input: StoreLayerInput): Promise<
     }
   } finally {
     half.dispose();
+  }
+}
+
+async function packAbove(
+  { lower, ...input }: StoreLayerInput,
+  how: Pick<PackInput, 'compression' | 'blobFd'>,
+): Promise<PackReport> {
+  if (lower === undefined) return await packLayer({ ...input, ...how });
+  const below = openRoot(lower);
+  try {
+    return await packLayer({ ...input, ...how, below });
+  } finally {
+    closeFd(below);
   }
 }
 

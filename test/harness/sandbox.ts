@@ -63,6 +63,8 @@ export function makeSandbox(registry?: string): Sandbox {
     TINYRUN_RUNROOT: runRoot,
     CONTAINERS_REGISTRIES_CONF: registries,
     DOCKER_CONFIG: join(directory, 'docker'),
+    // Another build of the native programs, such as the one with the sanitizers.
+    ...(process.env.TINYRUN_NATIVE === undefined ? {} : { TINYRUN_NATIVE: process.env.TINYRUN_NATIVE }),
   };
   const start: Sandbox['start'] = (args, options = {}) =>
     spawn(BINARY, args, { env: { ...env, ...options.env }, cwd: options.cwd ?? directory });

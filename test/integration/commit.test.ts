@@ -19,7 +19,7 @@ const CHANGES = [
   'truncate -s 4M /new/sparse; echo end >>/new/sparse',
   `mkdir -p /new/${'n'.repeat(120)}; echo long >/new/${'n'.repeat(120)}/${'f'.repeat(200)}`,
   'rm /etc/shadow; rm -r /home; mkdir /home; echo back >/home/only; rm -r /usr; echo file >/usr',
-  'rm /bin/wget; chmod 700 /tmp; chmod 711 /',
+  'rm /bin/wget; chmod 700 /tmp; chmod 711 / /etc',
 ];
 
 beforeAll(async () => {
@@ -48,7 +48,7 @@ afterAll(async () => {
 
 /** What a shell in a new container of an image sees of the changed files. */
 const LOOK =
-  'stat -c "%n %F %a %u:%g %h %s %t:%T" / /tmp /new /new/* /new/deep/* /home/* /usr; ls /etc; ls /bin/wget /volume 2>&1; cat /new/n*/f*; readlink /new/deep/link; tail -c 4 /new/sparse';
+  'stat -c "%n %F %a %u:%g %h %s %t:%T" / /tmp /etc /new /new/* /new/deep/* /home/* /usr; ls /etc; ls /bin/wget /volume 2>&1; cat /new/n*/f*; readlink /new/deep/link; tail -c 4 /new/sparse';
 
 async function look(image: string): Promise<string> {
   const outcome = await box.run(['run', '--rm', '--network', 'none', '-w', '/', image, 'sh', '-c', LOOK]);
@@ -66,6 +66,7 @@ describe('commit', () => {
     expect(id).toMatch(/^sha256:[0-9a-f]{64}$/);
     const seen = await look('made:one');
     expect(seen).toContain('/tmp directory 700 0:0');
+    expect(seen).toContain('/etc directory 711 0:0');
     expect(seen).toContain('/new/a regular file 4755 1000:2000 2 4');
     expect(seen).toContain('/new/owned directory 2751 12:34');
     expect(seen).toContain('/new/char character special file 644 0:0 1 0 1:3');
@@ -168,6 +169,48 @@ describe('commit', () => {
     expect([missing.code, missing.stderr]).toEqual([1, expect.stringContaining('No such container: nobody')]);
     const name = await box.run(['commit', 'changed', 'UPPER']);
     expect([name.code, name.stderr]).toEqual([1, expect.stringContaining('must be lowercase')]);
+  });
+
+  it('leaves nothing half where it is killed', async () => {
+    await box.ok([
+      'run',
+      '--name',
+      'heavy',
+      '--network',
+      'none',
+      'busybox',
+      'sh',
+      '-c',
+      'mkdir /h; cd /h; i=0; while [ $i -lt 400 ]; do head -c 40000 /dev/urandom >$i; i=$((i+1)); done',
+    ]);
+    for (let delay = 80; delay <= 480; delay += 80) {
+      const child = box.start(['commit', 'heavy', 'made:heavy']);
+      const closed = new Promise((resolve) => child.once('close', resolve));
+      await new Promise((resolve) => setTimeout(resolve, delay));
+      child.kill('SIGKILL');
+      await closed;
+    }
+    await box.ok(['commit', 'heavy', 'made:heavy']);
+    expect(readdirSync(join(box.root, 'layers')).filter((name) => name.startsWith('tmp-'))).toEqual([]);
+    expect(
+      await box.ok(['run', '--rm', '--network', 'none', 'made:heavy', 'sh', '-c', 'cat /h/* | wc -c']),
+    ).toBe('16000000');
+    const check = await box.run(['system', 'check']);
+    expect([check.code, check.stdout + check.stderr]).toEqual([0, expect.any(String)]);
+  });
+
+  it('loses no layer to a collection that runs beside it', async () => {
+    const names = ['one', 'two', 'three', 'four'];
+    const commits = names.map((name) =>
+      box.ok(['commit', '-c', `LABEL n=${name}`, 'changed', `beside:${name}`]),
+    );
+    const prunes = names.map(() => box.run(['image', 'prune', '-f']));
+    await Promise.all([...commits, ...prunes]);
+    for (const name of names) {
+      expect(await box.ok(['run', '--rm', '--network', 'none', `beside:${name}`, 'cat', '/new/a'])).toBe(
+        'one',
+      );
+    }
   });
 
   it('makes layers that other engines read', async () => {

@@ -338,6 +338,28 @@ describe('cp and a hostile container', () => {
     expect(existsSync(join(here, 'out'))).toBe(false);
   });
 
+  it('mounts volumes of a container that does not run inside of it only', async () => {
+    scratch();
+    const target = join(box.directory, 'canary');
+    const mount = ['-v', `${box.directory}/volume:/place/of/volume`];
+    await box.ok(['run', '--name', 'moving', '--network', 'none', ...mount, 'busybox', 'true']);
+    // The next start would mount elsewhere: what lies where the volume was leads out of the container.
+    writeFileSync(join(here, 'file'), 'moved');
+    const archive = tar(symlink('place', `../../../../../../..${target}/..`));
+    const upper = join(
+      box.root,
+      'containers',
+      await box.ok(['inspect', '--format', '{{.Id}}', 'moving']),
+      'upper',
+    );
+    rmSync(join(upper, 'place'), { recursive: true });
+    expect((await box.run(['cp', '-', 'moving:/'], { input: archive })).code).toBe(0);
+    await refused('Could not find the file', 'file', 'moving:/place/of/volume/file');
+    await refused('Could not find the file', 'moving:/place/canary/secret', '.');
+    expect(readdirSync(target)).toEqual(['secret']);
+    expect(canary()).toBe('outside');
+  });
+
   it('runs no program of the container', async () => {
     scratch();
     await inside(

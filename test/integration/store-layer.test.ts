@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect } from 'vitest';
@@ -43,6 +43,20 @@ describe('storeLayer()', () => {
       await storeLayer(paths, { ...programs, upper: directory, exclude: ['/etc/hosts'] }),
     ).toBeUndefined();
     expect(readdirSync(paths.layers)).toEqual(before);
+  });
+
+  it('keeps another mode of a directory in which something was mounted', async () => {
+    const lower = [upper('below', {})];
+    const input = { ...programs, lower, exclude: ['/etc/hosts'] };
+    const same = upper('same', { 'etc/hosts': '' });
+    expect(await storeLayer(paths, { ...input, upper: same })).toBeUndefined();
+    const closed = upper('closed', { 'etc/hosts': '' });
+    chmodSync(join(closed, 'etc'), 0o700);
+    const layer = await storeLayer(paths, { ...input, upper: closed });
+    if (layer === undefined) throw new Error('no layer');
+    expect((await describeTree(paths.layerFs(layer.diffId))).get('etc')).toContain('directory 0700');
+    const made = upper('made', { 'etc/hosts': '' });
+    expect(await storeLayer(paths, { ...input, lower: [join(top, 'root')], upper: made })).toBeUndefined();
   });
 
   it('leaves nothing behind where it fails', async () => {
