@@ -27,16 +27,9 @@ export async function waitReady(
   { how, session }: { readonly how: ReadyHow; readonly session: Session },
 ): Promise<number> {
   const heard = listen(session);
-  let ended: number | undefined;
-  session.exited.then(
-    ({ exitCode }) => {
-      ended = exitCode;
-    },
-    () => {},
-  );
   try {
     const outcome = await becomesReady(engine, id, how);
-    const code = outcome.type === 'exited' ? outcome.exitCode : ended;
+    const code = outcome.type === 'exited' ? outcome.exitCode : await codeOfGone(outcome, session);
     const over = outcome.type === 'exited' || outcome.type === 'gone';
     if (outcome.type === 'ready' || (over && how.waitFor?.type === 'exit' && code === 0)) return 0;
     for (const line of await lastLines(engine, id, heard)) context.stderr.write(`${line}\n`);
@@ -46,6 +39,15 @@ export async function waitReady(
   } finally {
     session.close();
   }
+}
+
+/** With --rm the container is gone a moment before its monitor tells the exit. */
+async function codeOfGone({ type }: Readiness, session: Session): Promise<number | undefined> {
+  if (type !== 'gone') return undefined;
+  return session.exited.then(
+    ({ exitCode }) => exitCode,
+    () => undefined,
+  );
 }
 
 /** One that was removed as it ended (`--rm`) may be gone before the first look. */
