@@ -142,6 +142,19 @@ static inline bool is_plain(uint8_t c) {
     return plain[c >> 5] >> (c & 31) & 1;
 }
 
+#define EACH(byte) ((byte) * 0x0101010101010101u)
+
+static inline uint64_t zero_bytes(uint64_t w) {
+    return (w - EACH(1)) & ~w & EACH(0x80);
+}
+
+/* As is_plain(), of eight characters at once. */
+static inline bool are_plain(uint64_t w) {
+    uint64_t special = (w | ((w - EACH(0x20)) & ~w)) & EACH(0x80); /* beyond ASCII, or a control character */
+    special |= zero_bytes(w ^ EACH('"')) | zero_bytes(w ^ EACH('&')) | zero_bytes(w ^ EACH('\\'));
+    return (special | zero_bytes((w & ~EACH(2)) ^ EACH('<'))) == 0; /* < and >, which one bit tells apart */
+}
+
 static char *put_ascii(char *out, uint8_t c) {
     static const char hex[] = "0123456789abcdef";
   *out++ = '\\';
@@ -163,6 +176,11 @@ static char *put_ascii(char *out, uint8_t c) {
 char *tr_put_json(char *out, const uint8_t *s, size_t n) {
     for (size_t i = 0; i < n;) {
         size_t length;
+        for (uint64_t w; n - i >= sizeof w; i += sizeof w, out += sizeof w) {
+            memcpy(&w, s + i, sizeof w);
+            if (!are_plain(w)) break;
+            memcpy(out, &w, sizeof w);
+        }
         while (i < n && is_plain(s[i])) *out++ = (char)s[i++];
         if (i == n) break;
         if (s[i] < 0x80) {
