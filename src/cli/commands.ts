@@ -46,6 +46,8 @@ const info = async (): Promise<Command> => (await import('./commands/info.ts')).
 const reset = async (): Promise<Command> => (await import('./commands/system-reset.ts')).systemReset;
 const volumeLs = async (): Promise<Command> => (await import('./commands/volume-ls.ts')).volumeLs;
 const volumeRm = async (): Promise<Command> => (await import('./commands/volume-rm.ts')).volumeRm;
+const networkLs = async (): Promise<Command> => (await import('./commands/network-ls.ts')).networkLs;
+const networkRm = async (): Promise<Command> => (await import('./commands/network-rm.ts')).networkRm;
 
 export const COMMANDS: Readonly<Record<string, Entry>> = {
   run: { summary: 'Create and run a new container from an image', load: run },
@@ -242,6 +244,22 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: 'Remove unused images',
     load: async () => (await import('./commands/image-prune.ts')).imagePrune,
   },
+  'network create': {
+    summary: 'Create a network',
+    load: async () => (await import('./commands/network-create.ts')).networkCreate,
+  },
+  'network ls': { summary: 'List networks', load: networkLs },
+  'network list': { load: networkLs },
+  'network inspect': {
+    summary: 'Display detailed information on one or more networks',
+    load: async () => (await import('./commands/network-inspect.ts')).networkInspect,
+  },
+  'network rm': { summary: 'Remove one or more networks', load: networkRm },
+  'network remove': { load: networkRm },
+  'network prune': {
+    summary: 'Remove all unused networks',
+    load: async () => (await import('./commands/network-prune.ts')).networkPrune,
+  },
   'volume create': {
     summary: 'Create a volume',
     load: async () => (await import('./commands/volume-create.ts')).volumeCreate,
@@ -271,6 +289,7 @@ export const GROUPS: readonly string[] = [
   'generate',
   'image',
   'manifest',
+  'network',
   'registry',
   'system',
   'volume',

@@ -128,8 +128,9 @@ function platformText(platform: { os: string; architecture: string; variant?: st
 }
 
 function networkName({ record }: ContainerSummary): string {
-  const { mode } = record.options.network;
-  return mode.type === 'bridge' ? mode.network : mode.type === 'container' ? '' : mode.type;
+  const { mode, more = [] } = record.options.network;
+  if (mode.type === 'bridge') return [mode.network, ...more.map(({ network }) => network)].join(',');
+  return mode.type === 'container' ? '' : mode.type;
 }
 
 /** As Docker shows it: a word with blanks stands in single quotes. */

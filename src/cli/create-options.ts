@@ -8,6 +8,7 @@ import { parseBytes, parseInteger } from './flag-values.ts';
 import { lifeOf } from './life-flags.ts';
 import { limitsOf } from './limit-flags.ts';
 import { parseMount, parseTmpfs, parseVolume, parseVolumesFrom } from './mounts.ts';
+import { networksOf } from './network-flags.ts';
 import { FlagError, type Parsed } from './parse.ts';
 import { parseExpose, parsePublish } from './ports.ts';
 import { parseSecurityOption } from './security-flags.ts';
@@ -163,14 +164,8 @@ function mountsOf(parsed: Parsed, world: FlagWorld): MountRequest[] {
 }
 
 function networkOf(parsed: Parsed): NetworkRequest {
-  const mode =
-    parsed.one('network', flags.parseNetworkMode) ??
-    parsed.one('net', flags.parseNetworkMode) ??
-    flags.parseNetworkMode('default');
-  const macAddress = parsed.one('mac-address', flags.parseMacAddress);
-  const ip = parsed.one('ip', flags.parseIpv4);
   return {
-    mode,
+    ...networksOf(parsed),
     publish: parsed.each('publish', parsePublish),
     publishAll: parsed.bool('publish-all'),
     expose: parsed.each('expose', parseExpose).flat(),
@@ -178,8 +173,6 @@ function networkOf(parsed: Parsed): NetworkRequest {
     dnsSearch: parsed.each('dns-search', flags.parseDnsSearch),
     dnsOptions: [...parsed.list('dns-option'), ...parsed.list('dns-opt')],
     extraHosts: parsed.each('add-host', flags.parseAddHost),
-    ...(macAddress === undefined ? {} : { macAddress }),
-    ...(ip === undefined ? {} : { ip }),
   };
 }
 
@@ -210,8 +203,8 @@ function logOptionsOf(parsed: Parsed): Record<string, string> {
 
 /** Flags that contradict each other; the words are Docker's. */
 function refuseConflicts(parsed: Parsed): void {
-  const network = parsed.string('network') ?? parsed.string('net') ?? '';
-  if (network.startsWith('container:')) {
+  const networks = [...parsed.list('network'), ...parsed.list('net')];
+  if (networks.some((network) => network.startsWith('container:'))) {
     for (const [long, what] of [
       ['hostname', 'hostname and the network mode'],
       ['dns', 'dns and the network mode'],

@@ -39,6 +39,7 @@ import type { LoginRequest } from './login.ts';
 import type { LogEntry, LogsHow } from './logs.ts';
 import type { Annotation, PushedList } from './manifest-lists.ts';
 import type { NetworkFacts } from './network-facts.ts';
+import type { NetworkView, NewNetwork } from './networks.ts';
 import type { PrunedContainers } from './prune.ts';
 import type { Pulled, PullHow } from './pull.ts';
 import type { PushedImage, PushHow } from './push.ts';
@@ -97,6 +98,7 @@ export type { LoginRequest } from './login.ts';
 export type { LogEntry, LogsHow } from './logs.ts';
 export type { Annotation, PushedList } from './manifest-lists.ts';
 export type { NetworkFacts } from './network-facts.ts';
+export type { NetworkView, NewNetwork } from './networks.ts';
 export type {
   CreateOptions,
   DeviceRequest,
@@ -207,6 +209,14 @@ export interface Engine {
   check(how?: CheckHow): Promise<CheckedStore>;
   /** Frees what nothing needs, and the images that a policy gives up. */
   collectGarbage(how?: GcHow): Promise<Collected>;
+  /** @returns its id */
+  createNetwork(request: NewNetwork): Promise<string>;
+  networks(): Promise<NetworkView[]>;
+  network(network: string): Promise<NetworkView>;
+  /** @returns its name */
+  removeNetwork(network: string): Promise<string>;
+  /** Removes networks that no container belongs to. */
+  pruneNetworks(matches?: (network: NetworkView) => boolean): Promise<string[]>;
   /** Makes a volume. @returns its name */
   createVolume(request?: NewVolume): Promise<string>;
   volumes(): Promise<VolumeFacts[]>;
@@ -327,6 +337,12 @@ export function openEngine(options: EngineOptions = {}): Engine {
     pruneImages: async (how) => (await import('./images.ts')).pruneImages(core, how),
     check: async (how) => (await import('./check.ts')).checkStore(core, how),
     collectGarbage: async (how) => (await import('./gc.ts')).collectGarbage(core, how),
+    createNetwork: async (request) => (await import('./networks.ts')).createNetwork(core, request),
+    networks: async () => (await import('./networks.ts')).listNetworks(core),
+    network: async (text) => (await import('./networks.ts')).findNetwork(core, text),
+    removeNetwork: async (text) => (await import('./networks.ts')).removeNetwork(core, text),
+    pruneNetworks: async (matches = () => true) =>
+      (await import('./networks.ts')).pruneNetworks(core, matches),
     createVolume: async (request = {}) => (await import('./volumes.ts')).newVolume(core, request),
     volumes: async () => (await import('./volumes.ts')).volumes(core),
     volume: async (name) => (await import('./volumes.ts')).volume(core, name),

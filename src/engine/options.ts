@@ -139,6 +139,19 @@ export interface NetworkRequest {
   readonly extraHosts: readonly string[];
   readonly macAddress?: string;
   readonly ip?: string;
+  /** Further names on the first network. */
+  readonly aliases?: readonly string[];
+  /** The networks behind the first. */
+  readonly more?: readonly EndpointRequest[];
+}
+
+/** A network that a container is connected to. */
+export interface EndpointRequest {
+  /** Name or id. */
+  readonly network: string;
+  readonly aliases: readonly string[];
+  readonly ip?: string;
+  readonly macAddress?: string;
 }
 
 /** One `-p`: ranges are of equal length, checked by the parser. */

@@ -151,6 +151,11 @@ function longestZeroRun(groups: readonly number[]): { start: number; length: num
   return best;
 }
 
+/** The network that an address is in. */
+export function subnetOf(address: Uint8Array, length: number): Prefix {
+  return { bytes: masked(address, length), length };
+}
+
 function masked(bytes: Uint8Array, length: number): Uint8Array {
   return bytes.map((byte, index) => {
     const bits = Math.min(8, Math.max(0, length - index * 8));

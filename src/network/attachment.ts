@@ -1,9 +1,10 @@
 /** How a container is joined to a bridge: netlink ops for the host's side and for the container's. Pure. */
 import type { Op } from '../native/plan.ts';
+import { subnetOf } from './addresses.ts';
 import type { BridgeNetwork } from './bridge.ts';
 import type { NetworkHost } from './host.ts';
 import { encode, type Message } from './netlink.ts';
-import { addAddress, addDefaultRoute, addVeth, linkUp, vethPidOffset } from './rtnetlink.ts';
+import { addAddress, addDefaultRoute, addRoute, addVeth, linkUp, vethPidOffset } from './rtnetlink.ts';
 
 /** In a new network namespace `lo` is always the first interface. */
 const LOOPBACK_INDEX = 1;
@@ -17,6 +18,8 @@ export interface Attachment {
   readonly mac: Uint8Array;
   readonly ipv4: Interface;
   readonly ipv6?: Interface;
+  /** The default route leaves by it; otherwise only its own subnet is reached by it. */
+  readonly isDefault: boolean;
 }
 
 export interface Interface {
@@ -27,15 +30,15 @@ export interface Interface {
 
 /**
  * Unique per start: a veth is never deleted explicitly (RTM_DELLINK blocks 20-30 ms), it goes with its namespace some 50 ms after
- * the container, and must not be in the way of the next start. The id's digits tell whose it is.
+ * the container, and must not be in the way of the next start. The ids' digits tell whose it is, and on which network.
  */
-export function hostInterfaceName(id: string, random: Uint8Array): string {
+export function hostInterfaceName(id: string, networkId: string, random: Uint8Array): string {
   const suffix = Array.from(random.subarray(0, 2), (byte) => byte.toString(16).padStart(2, '0')).join('');
-  return `${hostInterfacePrefix(id)}${suffix}`;
+  return `${hostInterfacePrefix(id, networkId)}${suffix}`;
 }
 
-export function hostInterfacePrefix(id: string): string {
-  return `tr${id.slice(0, 9)}`;
+export function hostInterfacePrefix(id: string, networkId: string): string {
+  return `tr${id.slice(0, 7)}${networkId.slice(0, 2)}`;
 }
 
 /**
@@ -49,13 +52,20 @@ export function firstIndex(host: Pick<NetworkHost, 'exists' | 'readText'>): numb
   return LOOPBACK_INDEX + 1 + (onlyOnHost ? 0 : tunnels.length);
 }
 
-/** Monitor's side, once the child is there: the pair, with one end in the child's namespace. */
-export function connectOps(attachment: Attachment, network: BridgeNetwork, bridgeIndex: number): Op[] {
+/**
+ * Monitor's side, once the child is there: the pair, with one end in the child's namespace.
+ * @param name of the container's end, `eth0`
+ */
+export function connectOps(
+  attachment: Attachment,
+  network: BridgeNetwork,
+  { bridgeIndex, name }: { readonly bridgeIndex: number; readonly name: string },
+): Op[] {
   const messages = encode([
     addVeth({
       hostName: attachment.hostInterface,
       master: bridgeIndex,
-      peerName: 'eth0',
+      peerName: name,
       peerMac: attachment.mac,
       mtu: network.mtu,
     }),
@@ -75,40 +85,50 @@ export function connectOps(attachment: Attachment, network: BridgeNetwork, bridg
  * Child's side, after `await connected`. There is no route to the subnet, only to the gateway: what containers say to each other
  * passes the host's IP layer, where connections to published ports are translated. On the bridge alone, the answer of one
  * container to another would come from an address that was never called, unless the client's address were replaced.
- * @param index of `eth0`: see `firstIndex`
+ * @param index of `eth0`: see `firstIndex`; the others follow
  */
-export function interfaceOps(attachment: Attachment, index: number): Op[] {
-  const { ipv4, ipv6 } = attachment;
-  const messages: Message[] = [
-    linkUp(LOOPBACK_INDEX),
-    addAddress(index, ipv4.address, ipv4.prefixLength, false),
-    ...(ipv6 === undefined ? [] : [addAddress(index, ipv6.address, ipv6.prefixLength, false)]),
-    linkUp(index),
-    addDefaultRoute(index, ipv4.gateway),
-    ...(ipv6 === undefined ? [] : [addDefaultRoute(index, ipv6.gateway)]),
-  ];
+export function interfaceOps(attachments: readonly Attachment[], index: number): Op[] {
+  const names = attachments.map((_, number) => `eth${number}`);
   return [
-    ipv6 === undefined
-      ? {
-          op: 'sysctl',
-          key: 'net/ipv6/conf/eth0/disable_ipv6',
-          value: '1',
-          optional: true,
-          what: 'switch IPv6 off on "eth0"',
-        }
-      : {
-          op: 'sysctl',
-          key: 'net/ipv6/conf/eth0/accept_ra',
-          value: '0',
-          optional: true,
-          what: 'refuse router advertisements on "eth0"',
-        },
+    ...attachments.map(({ ipv6 }, number) => ipv6SwitchOp(`eth${number}`, ipv6 !== undefined)),
     {
       op: 'netlink',
       protocol: 'route',
-      messages: encode(messages),
-      what: 'set up the interfaces "lo" and "eth0"',
+      messages: encode([
+        linkUp(LOOPBACK_INDEX),
+        ...attachments.flatMap((attachment, number) => interfaceMessages(attachment, index + number)),
+      ]),
+      what: `set up the interfaces ${['lo', ...names].map((name) => `"${name}"`).join(' and ')}`,
     },
+  ];
+}
+
+function ipv6SwitchOp(name: string, hasIpv6: boolean): Op {
+  return hasIpv6
+    ? {
+        op: 'sysctl',
+        key: `net/ipv6/conf/${name}/accept_ra`,
+        value: '0',
+        optional: true,
+        what: `refuse router advertisements on "${name}"`,
+      }
+    : {
+        op: 'sysctl',
+        key: `net/ipv6/conf/${name}/disable_ipv6`,
+        value: '1',
+        optional: true,
+        what: `switch IPv6 off on "${name}"`,
+      };
+}
+
+function interfaceMessages({ ipv4, ipv6, isDefault }: Attachment, index: number): Message[] {
+  const ends = ipv6 === undefined ? [ipv4] : [ipv4, ipv6];
+  return [
+    ...ends.map(({ address, prefixLength }) => addAddress(index, address, prefixLength, false)),
+    linkUp(index),
+    ...ends.map(({ address, prefixLength, gateway }) =>
+      isDefault ? addDefaultRoute(index, gateway) : addRoute(index, subnetOf(address, prefixLength), gateway),
+    ),
   ];
 }
 

@@ -1,4 +1,5 @@
-/** Plans a container that gets an interface on the bridge. */
+/** Plans a container that gets an interface on one or more bridges. */
+import type { EndpointRequest, NetworkRequest } from '../engine/options.ts';
 import { TinyrunError } from '../errors.ts';
 import type { Op } from '../native/plan.ts';
 import {
@@ -13,31 +14,39 @@ import {
 } from './addresses.ts';
 import { type Attachment, connectOps, firstIndex, hostInterfaceName, interfaceOps } from './attachment.ts';
 import type { BridgeNetwork } from './bridge.ts';
+import { type Bridges, DEFAULT_NETWORK, type ReadyBridge } from './bridges.ts';
 import { forgetUdpOps } from './conntrack.ts';
-import type { DefaultBridge, ReadyBridge } from './default-bridge.ts';
 import { etcFiles } from './etc.ts';
 import { elementsOf } from './firewall.ts';
 import type { NetworkHost } from './host.ts';
-import { acquire, type Lease, recordPath, release } from './ipam.ts';
+import { acquire, type Lease, namesPath, recordPath, release } from './ipam.ts';
 import { addElements, deleteElements } from './nfnetlink.ts';
-import type { NetworkInput, NetworkPlan, NetworkSettings } from './plan.ts';
+import type { EndpointSettings, NetworkInput, NetworkPlan } from './plan.ts';
 import { type Binding, bindPorts, listenOps, portChooser, portMap } from './ports.ts';
-import { removeRecord, writeRecord } from './published.ts';
+import { removeRecords, writeNames, writeRecord } from './published.ts';
+
+/** A network that the container gets an interface on. */
+interface Endpoint {
+  readonly ready: ReadyBridge;
+  readonly lease: Lease;
+  readonly attachment: Attachment;
+}
 
 /**
- * Order at the end of the container: the elements go out of the firewall, then the lease and its record. The monitor closes the
+ * Order at the end of the container: the elements go out of the firewall, then the leases and their records. The monitor closes the
  * listening sockets after that, so that whoever gets the port next finds the firewall's maps without it.
  */
 export async function planBridge(
   input: NetworkInput,
   host: NetworkHost,
-  bridge: DefaultBridge,
+  bridges: Pick<Bridges, 'ready'>,
 ): Promise<NetworkPlan> {
   const { request } = input;
-  const mac = wantedMac(request.macAddress);
-  const ip = wantedAddress(request.ip);
-  const ready = await bridge.ready();
-  const { network } = ready;
+  const wanted = endpointsOf(request).map(checked);
+  const ready: ReadyBridge[] = [];
+  for (const { network } of wanted) ready.push(await bridges.ready(network));
+  // Ports come in by the first network, and so does what goes elsewhere: an island cannot be it.
+  const outward = ready.findIndex(({ network }) => network.internal !== true);
   const bindings = bindPorts({
     publish: request.publish,
     publishAll: request.publishAll,
@@ -45,30 +54,72 @@ export async function planBridge(
     ipv6: host.exists('/proc/net/if_inet6'),
     freePort: portChooser(host.readText, host.random),
   });
-  const lease = acquire(ready.pool, input.id, ip);
+  if (bindings.length > 0 && outward < 0) {
+    throw new TinyrunError('invalid', 'Cannot publish ports: the container is only on internal networks', {
+      hint: 'Connect it to another network as well, or leave -p out',
+    });
+  }
+  const endpoints: Endpoint[] = [];
   const undo = (): void => {
-    if (release(lease, input.id)) removeRecord(lease.path);
+    for (const { lease } of endpoints) if (release(lease, input.id)) removeRecords(lease.path);
   };
   try {
-    if (bindings.length > 0) writeRecord(lease.path, bindings);
-    const attachment = attach({ id: input.id, network, lease, mac, random: host.random });
-    const ports = portOps(host, ready, bindings, attachment);
-    const addresses = [attachment.ipv4, attachment.ipv6].flatMap((i) =>
-      i === undefined ? [] : [formatAddress(i.address)],
+    for (const [number, one] of ready.entries()) {
+      const lease = acquire(one.pool, input.id, wanted[number]?.ip);
+      const mac = wanted[number]?.mac;
+      const attachment = attach({
+        id: input.id,
+        network: one.network,
+        lease,
+        mac,
+        isDefault: number === outward,
+        random: host.random,
+      });
+      endpoints.push({ ready: one, lease, attachment });
+      writeNames(lease.path, attachment, namesOf(input, wanted[number]?.aliases ?? []));
+    }
+    const main = endpoints[Math.max(0, outward)];
+    const first = endpoints[0];
+    if (main === undefined || first === undefined)
+      throw new TinyrunError('internal', 'no network to connect to');
+    if (bindings.length > 0) writeRecord(main.lease.path, bindings);
+    const ports = portOps(host, main.ready, bindings, main.attachment);
+    const addresses = endpoints.flatMap(({ attachment: { ipv4, ipv6 } }) =>
+      [ipv4, ipv6].flatMap((end) => (end === undefined ? [] : [formatAddress(end.address)])),
     );
+    const exposed = [...input.exposed, ...request.expose];
     return {
       prepare: ports.prepare,
-      child: interfaceOps(attachment, firstIndex(host)),
-      connect: connectOps(attachment, network, ready.index),
-      release: [...ports.release, ...leaseOps(lease, bindings.length > 0)],
+      child: interfaceOps(
+        endpoints.map(({ attachment }) => attachment),
+        firstIndex(host),
+      ),
+      connect: endpoints.flatMap(({ attachment, ready: { network, index } }, number) =>
+        connectOps(attachment, network, { bridgeIndex: index, name: `eth${number}` }),
+      ),
+      release: [
+        ...ports.release,
+        ...endpoints.flatMap(({ lease }) => leaseOps(lease, lease === main.lease && bindings.length > 0)),
+      ],
       namespace: { type: 'new' },
       etc: etcFiles(input, host, {
         addresses,
-        ipv6: attachment.ipv6 !== undefined,
-        hostGateway: network.gateway,
+        ipv6: endpoints.some(({ attachment }) => attachment.ipv6 !== undefined),
+        hostGateway: main.ready.network.gateway,
       }),
-      settings: settingsOf(network, attachment, bindings, [...input.exposed, ...request.expose]),
-      warnings: ready.warnings,
+      settings: {
+        mode: 'bridge',
+        ...settingsOf(first, wanted[0]?.aliases ?? []),
+        ports: portMap(bindings, exposed),
+        ...(endpoints.length === 1
+          ? {}
+          : {
+              more: endpoints
+                .slice(1)
+                .map((one, number) => settingsOf(one, wanted[number + 1]?.aliases ?? [])),
+            }),
+      },
+      warnings: [...new Set(ready.flatMap(({ warnings }) => warnings))],
       randomPorts: request.publishAll || request.publish.some((p) => p.hostPort === 0 || isChoice(p)),
       undo,
     };
@@ -78,11 +129,35 @@ export async function planBridge(
   }
 }
 
+function endpointsOf({ mode, aliases = [], ip, macAddress, more = [] }: NetworkRequest): EndpointRequest[] {
+  const network = mode.type === 'bridge' ? mode.network : DEFAULT_NETWORK;
+  const first = {
+    network,
+    aliases,
+    ...(ip === undefined ? {} : { ip }),
+    ...(macAddress === undefined ? {} : { macAddress }),
+  };
+  const all = [first, ...more];
+  const names = new Set(all.map((one) => one.network));
+  if (names.size === all.length) return all;
+  throw new TinyrunError('invalid', 'a container can be on a network only once');
+}
+
+function checked({ network, aliases, ip, macAddress }: EndpointRequest) {
+  return { network, aliases, ip: wantedAddress(ip), mac: wantedMac(macAddress) };
+}
+
+/** By what others on the network find the container. */
+function namesOf({ id, name, hostname }: NetworkInput, aliases: readonly string[]): string[] {
+  return [...new Set([name, ...aliases, hostname, id.slice(0, 12)].map((one) => one.toLowerCase()))];
+}
+
 function attach(input: {
   readonly id: string;
   readonly network: BridgeNetwork;
   readonly lease: Lease;
   readonly mac: Uint8Array | undefined;
+  readonly isDefault: boolean;
   readonly random: (length: number) => Uint8Array;
 }): Attachment {
   const { network, lease } = input;
@@ -92,7 +167,8 @@ function attach(input: {
     throw new TinyrunError('internal', `Cannot use the network "${network.name}": its record is damaged`);
   }
   const base = {
-    hostInterface: hostInterfaceName(input.id, input.random(2)),
+    hostInterface: hostInterfaceName(input.id, network.id, input.random(2)),
+    isDefault: input.isDefault,
     mac: input.mac ?? macOf(lease.address),
     ipv4: { address: lease.address, prefixLength: subnet.length, gateway },
   };
@@ -139,19 +215,16 @@ function portOps(
 
 function leaseOps(lease: Lease, published: boolean): Op[] {
   const what = `give the address "${formatAddress(lease.address)}" back`;
-  const paths = published ? [recordPath(lease.path), lease.path] : [lease.path];
+  const paths = [...(published ? [recordPath(lease.path)] : []), namesPath(lease.path), lease.path];
   return paths.map((path) => ({ op: 'unlink', path, optional: true, what }));
 }
 
 function settingsOf(
-  network: BridgeNetwork,
-  attachment: Attachment,
-  bindings: readonly Binding[],
-  exposed: readonly string[],
-): NetworkSettings {
+  { ready: { network }, attachment }: Endpoint,
+  aliases: readonly string[],
+): EndpointSettings {
   const { ipv4, ipv6 } = attachment;
   const settings = {
-    mode: 'bridge',
     network: network.name,
     networkId: network.id,
     ip: formatAddress(ipv4.address),
@@ -159,7 +232,7 @@ function settingsOf(
     gateway: formatAddress(ipv4.gateway),
     mac: formatMac(attachment.mac),
     hostInterface: attachment.hostInterface,
-    ports: portMap(bindings, exposed),
+    ...(aliases.length === 0 ? {} : { aliases }),
   } as const;
   if (ipv6 === undefined) return settings;
   return {

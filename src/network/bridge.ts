@@ -1,16 +1,7 @@
-/** The default network: how it is designed (pure), and how its bridge comes to be and is repaired. */
+/** A network's record, and how its bridge comes to be and is repaired. */
 import { errorCode, TinyrunError } from '../errors.ts';
-import {
-  addressAt,
-  formatAddress,
-  formatMac,
-  formatPrefix,
-  overlaps,
-  type Prefix,
-  parseAddress,
-  parseMac,
-  parsePrefix,
-} from './addresses.ts';
+import { type Prefix, parseAddress, parseMac, parsePrefix } from './addresses.ts';
+import { MTU } from './design.ts';
 import type { NetworkHost } from './host.ts';
 import { encode } from './netlink.ts';
 import {
@@ -41,78 +32,25 @@ export interface BridgeNetwork {
   readonly subnet6?: string;
   readonly gateway6?: string;
   readonly mtu: number;
+  /** RFC 3339; the default network, which nobody has made, has none. */
+  readonly created?: string;
+  /** Nothing beyond the host is reached from it, or reaches into it. */
+  readonly internal?: boolean;
+  /** Addresses are given out of this part of the subnet. */
+  readonly range?: string;
+  readonly labels?: Readonly<Record<string, string>>;
+  /** As they were given, for `inspect`. */
+  readonly options?: Readonly<Record<string, string>>;
 }
 
-/**
- * 4093 containers each. None of the networks that Docker (172.17-172.28, 192.168), podman (10.88, 10.89), LXD, Kubernetes
- * (10.42-10.44, 10.96, 10.244) or libvirt (192.168.122) take first; the third octets keep off what offices and clouds start at 0.
- */
-const CANDIDATES: readonly string[] = [
-  ...[0, 16, 32, 48].map((octet) => `172.29.${octet}.0/20`),
-  ...[64, 80, 96, 112].map((octet) => `172.30.${octet}.0/20`),
-  ...[128, 144, 160, 176].map((octet) => `172.31.${octet}.0/20`),
-  ...[0, 64, 128, 192].map((octet) => `10.213.${octet}.0/20`),
-  ...[0, 64, 128, 192].map((octet) => `10.147.${octet}.0/20`),
-  ...[96, 192, 208, 224].map((octet) => `192.168.${octet}.0/20`),
-];
-
-/** A default route is no clash, nor are the two halves of one that VPNs set to get before it. */
-const SHORTEST_CLASH = 4;
-
-/** Longest of Ethernet; the smallest that IPv6 allows. */
-const MTU = { max: 1500, min: 1280 } as const;
-
-/** `tinyrun0`, or `tr-<instance>` for a store that is not the default one. */
+/** Of the default network: `tinyrun0`, or `tr-<instance>` for a store that is not the default one. */
 export function bridgeName(instance: string): string {
   return instance === '' ? 'tinyrun0' : `tr-${instance}`;
 }
 
-export interface DesignInput {
-  readonly name: string;
-  readonly bridge: string;
-  /** Every route of the host, addresses of its own included (they are routes of the table `local`). */
-  readonly routes: readonly Prefix[];
-  /** Give the network IPv6. */
-  readonly ipv6: boolean;
-  /** Of the interface that the default route leaves by. */
-  readonly uplinkMtu: number | undefined;
-  readonly random: (length: number) => Uint8Array;
-}
-
-/** Chooses addresses that clash with no route of the host. Pure. @throws TinyrunError where all candidates are taken */
-export function designNetwork(input: DesignInput): BridgeNetwork {
-  const subnet = CANDIDATES.map((text) => parsePrefix(text)).find(
-    (candidate) => candidate !== undefined && !clashes(candidate, input.routes),
-  );
-  if (subnet === undefined) {
-    throw new TinyrunError(
-      'unavailable',
-      `Cannot make the network "${input.name}": every address range for it clashes with a route of the host`,
-      { hint: `Free one of ${CANDIDATES.slice(0, 3).join(', ')}, … or use --network host` },
-    );
-  }
-  const gateway = addressAt(subnet, 1);
-  const base = {
-    name: input.name,
-    id: hex(input.random(32)),
-    bridge: input.bridge,
-    // Locally administered, unicast.
-    mac: formatMac(Uint8Array.of(0x02, 0x42, ...input.random(4))),
-    subnet: formatPrefix(subnet),
-    gateway: formatAddress(gateway),
-    mtu: Math.max(MTU.min, Math.min(MTU.max, input.uplinkMtu ?? MTU.max)),
-  };
-  return input.ipv6 ? withIpv6(base, input.random) : base;
-}
-
-/** RFC 4193: fd, a global id of 40 random bits, subnet 0. */
-function withIpv6(network: BridgeNetwork, random: (length: number) => Uint8Array): BridgeNetwork {
-  const subnet6: Prefix = { bytes: Uint8Array.of(0xfd, ...random(5), ...new Uint8Array(10)), length: 64 };
-  return { ...network, subnet6: formatPrefix(subnet6), gateway6: formatAddress(addressAt(subnet6, 1)) };
-}
-
-export function clashes(candidate: Prefix, routes: readonly Prefix[]): boolean {
-  return routes.some((route) => route.length >= SHORTEST_CLASH && overlaps(route, candidate));
+/** Of a network that a user has made; no veth of ours has an `n` there (see `hostInterfaceName`). */
+export function userBridgeName(id: string): string {
+  return `trn${id.slice(0, 12)}`;
 }
 
 /** What `clashes` needs, and the uplink's MTU: a dump of IPv4's routes and the addresses of the host's name servers. */
@@ -215,8 +153,20 @@ export function parseNetwork(value: unknown): BridgeNetwork {
     gateway: string('gateway'),
     mtu: typeof record.mtu === 'number' ? record.mtu : MTU.max,
   };
-  if (record.subnet6 === undefined) return base;
-  return { ...base, subnet6: string('subnet6'), gateway6: string('gateway6') };
+  const texts = (key: string): Readonly<Record<string, string>> => {
+    const field = record[key];
+    if (typeof field !== 'object' || field === null) throw new TypeError(`"${key}" is not an object`);
+    return Object.fromEntries(Object.entries(field).map(([name, value]) => [name, String(value)]));
+  };
+  return {
+    ...base,
+    ...(record.subnet6 === undefined ? {} : { subnet6: string('subnet6'), gateway6: string('gateway6') }),
+    ...(record.created === undefined ? {} : { created: string('created') }),
+    ...(record.internal === true ? { internal: true } : {}),
+    ...(record.range === undefined ? {} : { range: string('range') }),
+    ...(record.labels === undefined ? {} : { labels: texts('labels') }),
+    ...(record.options === undefined ? {} : { options: texts('options') }),
+  };
 }
 
 /** Fine where there is none. */
@@ -270,8 +220,4 @@ function uplinkMtu(host: NetworkHost, routes: readonly Route[]): number | undefi
   // Missing: it went between the two calls.
   const message = getLink({ index: uplink.interfaceIndex });
   return unlessMissing(() => readLinks(host.netlink('route', encode([message])))[0]?.mtu);
-}
-
-function hex(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }

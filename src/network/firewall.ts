@@ -26,7 +26,7 @@ export function tableName(instance: string): string {
  * Goes up with every change of the rules below, so that a table that an older tinyrun loaded is replaced: the table's stamp
  * would tell from its text, but making that for every start takes longer than asking the kernel.
  */
-const RULES_VERSION = 1;
+const RULES_VERSION = 2;
 
 export interface Firewall {
   readonly table: string;
@@ -35,22 +35,25 @@ export interface Firewall {
 }
 
 export function firewallOf(instance: string, network: BridgeNetwork): Firewall {
-  const { bridge, subnet, subnet6 = '' } = network;
+  const { bridge, subnet, subnet6 = '', internal = false } = network;
   return {
     table: tableName(instance),
-    stamp: `rules_${RULES_VERSION}_${hash(`${bridge} ${subnet} ${subnet6}`)}`,
+    stamp: `rules_${RULES_VERSION}_${hash(`${bridge} ${subnet} ${subnet6}${internal ? ' internal' : ''}`)}`,
   };
 }
 
-/** The whole table for `nft -f -`; replaces what is there at once, elements included. Pure. */
-export function rulesetOf({ table, stamp }: Firewall, network: BridgeNetwork): string {
+/**
+ * The whole table for `nft -f -`, for all networks of an instance; replaces what is there at once, elements included. A stamp
+ * for each network, so that a start asks for its own alone. Pure.
+ */
+export function rulesetOf(instance: string, networks: readonly BridgeNetwork[]): string {
+  const table = tableName(instance);
+  const stamps = new Set(networks.map((network) => firewallOf(instance, network).stamp));
   // `table` before `delete table`: so the deletion does not fail where there is none.
   return `table inet ${table}
 delete table inet ${table}
 table inet ${table} {
-${rulesOf(network)}  chain ${stamp} {
-  }
-}
+${rulesOf(networks)}${[...stamps].map((stamp) => `  chain ${stamp} {\n  }\n`).join('')}}
 `;
 }
 
@@ -105,16 +108,16 @@ export function elementsOf(
   return [...elements.values()];
 }
 
-function rulesOf(network: BridgeNetwork): string {
-  const bridge = `"${network.bridge}"`;
-  const subnets = [`ip saddr ${network.subnet}`];
-  const targets = [`ip daddr ${network.subnet}`];
-  if (network.subnet6 !== undefined) {
-    subnets.push(`ip6 saddr ${network.subnet6}`);
-    targets.push(`ip6 daddr ${network.subnet6}`);
-  }
-  const each = (list: readonly string[], rule: (subnet: string) => string): string =>
-    list.map((subnet) => `    ${rule(subnet)}\n`).join('');
+/** One rule for each of a network's two families. @param rule of `ip saddr 10.0.0.0/24` or the like */
+function perFamily(network: BridgeNetwork, end: 'saddr' | 'daddr', rule: (match: string) => string): string {
+  const matches = [`ip ${end} ${network.subnet}`];
+  if (network.subnet6 !== undefined) matches.push(`ip6 ${end} ${network.subnet6}`);
+  return matches.map((match) => `    ${rule(match)}\n`).join('');
+}
+
+function rulesOf(networks: readonly BridgeNetwork[]): string {
+  const each = (lines: (bridge: string, network: BridgeNetwork) => string): string =>
+    networks.map((network) => lines(`"${network.bridge}"`, network)).join('');
   return `  map port4 { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }
   map port4any { type inet_proto . inet_service : ipv4_addr . inet_service; }
   map port6 { type ipv6_addr . inet_proto . inet_service : ipv6_addr . inet_service; }
@@ -135,7 +138,7 @@ function rulesOf(network: BridgeNetwork): string {
   chain direct {
     type filter hook prerouting priority raw; policy accept;
     iifname != "lo" ip daddr 127.0.0.0/8 drop
-${each(targets, (target) => `iifname != { "lo", ${bridge} } ${target} drop`)}  }
+${each((bridge, network) => perFamily(network, 'daddr', (to) => `iifname != { "lo", ${bridge} } ${to} drop`))}  }
   chain prerouting {
     type nat hook prerouting priority -100; policy accept;
     fib daddr type local jump published
@@ -150,16 +153,14 @@ ${each(targets, (target) => `iifname != { "lo", ${bridge} } ${target} drop`)}  }
   # reach each other through the host (see interfaceOps), never directly. Nor may the host tell them that they could.
   chain postrouting {
     type nat hook postrouting priority 100; policy accept;
-${each(subnets, (subnet) => `${subnet} oifname != ${bridge} masquerade`)}  }
+${each((bridge, network) => perFamily(network, 'saddr', (from) => `${from} oifname != ${bridge} masquerade`))}  }
   chain redirects {
     type filter hook output priority filter; policy accept;
-    oifname ${bridge} icmp type redirect drop
-    oifname ${bridge} icmpv6 type nd-redirect drop
-  }
+${each((bridge) => `    oifname ${bridge} icmp type redirect drop\n    oifname ${bridge} icmpv6 type nd-redirect drop\n`)}  }
+  # An internal network is an island: only the host and its own containers.
   chain forward {
     type filter hook forward priority filter; policy accept;
-    iifname != ${bridge} oifname ${bridge} jump inbound
-  }
+${each((bridge, { internal }) => (internal === true ? `    iifname ${bridge} oifname != ${bridge} drop\n    iifname != ${bridge} oifname ${bridge} drop\n` : ''))}${each((bridge, { internal }) => (internal === true ? '' : `    iifname != ${bridge} oifname ${bridge} jump inbound\n`))}  }
   chain inbound {
     ct state established,related accept
     ct status dnat accept

@@ -1,4 +1,4 @@
-import type { NetworkSettings } from './plan.ts';
+import type { EndpointSettings, NetworkSettings } from './plan.ts';
 
 /**
  * What Docker's `inspect` has below NetworkSettings. The fields of the default network stand there twice, as they long did in
@@ -6,7 +6,26 @@ import type { NetworkSettings } from './plan.ts';
  * @param settings of the last start that runs; undefined: the container does not run, which leaves everything empty
  */
 export function inspectNetwork(settings: NetworkSettings | undefined): Record<string, unknown> {
-  const endpoint = {
+  const name = settings?.mode === 'bridge' ? settings.network : settings?.mode;
+  // A container in another's namespace has no networks of its own.
+  const hasNetwork = name !== undefined && settings?.mode !== 'container';
+  const networks = hasNetwork ? [[name, settings] as const] : [];
+  for (const one of settings?.more ?? [])
+    networks.push([one.network ?? '', { ...one, mode: 'bridge', ports: {} }]);
+  return {
+    Ports: settings?.ports ?? {},
+    ...endpointOf(settings),
+    Networks: Object.fromEntries(
+      networks.map(([network, one]) => [
+        network,
+        { NetworkID: one?.networkId ?? '', Aliases: one?.aliases ?? null, Links: null, ...endpointOf(one) },
+      ]),
+    ),
+  };
+}
+
+function endpointOf(settings: EndpointSettings | undefined): Record<string, unknown> {
+  return {
     Gateway: settings?.gateway ?? '',
     GlobalIPv6Address: settings?.ipv6 ?? '',
     GlobalIPv6PrefixLen: settings?.prefix6 ?? 0,
@@ -15,9 +34,4 @@ export function inspectNetwork(settings: NetworkSettings | undefined): Record<st
     IPv6Gateway: settings?.gateway6 ?? '',
     MacAddress: settings?.mac ?? '',
   };
-  const name = settings?.mode === 'bridge' ? settings.network : settings?.mode;
-  // A container in another's namespace has no networks of its own.
-  const hasNetwork = name !== undefined && settings?.mode !== 'container';
-  const network = { NetworkID: settings?.networkId ?? '', Aliases: null, Links: null, ...endpoint };
-  return { Ports: settings?.ports ?? {}, ...endpoint, Networks: hasNetwork ? { [name]: network } : {} };
 }

@@ -26,10 +26,14 @@ import {
 } from './addresses.ts';
 
 export interface Pool {
+  /** The network's name, for messages. */
+  readonly network: string;
   /** Where the leases lie. */
   readonly directory: string;
   readonly subnet: Prefix;
   readonly gateway: Uint8Array;
+  /** The part of the subnet that addresses are given out of, unless a certain one is wanted. */
+  readonly range?: Prefix;
   /** Whether a lease's container is gone. Asked only when the pool is exhausted, and by `reclaim`. */
   readonly isStale: (id: string) => boolean;
   /** Milliseconds since the epoch. */
@@ -57,7 +61,7 @@ export function acquire(pool: Pool, id: string, wanted?: Uint8Array): Lease {
   if (lease === undefined) {
     throw new TinyrunError(
       'unavailable',
-      "no available IPv4 addresses on this network's address pools: bridge",
+      `no available IPv4 addresses on this network's address pools: ${pool.network}`,
     );
   }
   return lease;
@@ -90,9 +94,15 @@ export function recordPath(leasePath: string): string {
   return `${leasePath}.ports`;
 }
 
+/** What the holder of a lease is called on the network: its IPv6 address or `-`, then a name in each line. */
+export function namesPath(leasePath: string): string {
+  return `${leasePath}.names`;
+}
+
 /** The record first: without its lease nobody would find it. */
 function remove(leasePath: string): void {
   rmSync(recordPath(leasePath), { force: true });
+  rmSync(namesPath(leasePath), { force: true });
   rmSync(leasePath, { force: true });
 }
 
@@ -139,11 +149,11 @@ function acquireOne(pool: Pool, id: string, wanted: Uint8Array): Lease {
 }
 
 function acquireFree(pool: Pool, id: string): Lease | undefined {
-  const size = hostCount(pool.subnet) - 2;
-  const start = nextHint(pool.directory);
+  const { first, size } = shares(pool);
+  const start = Math.max(nextHint(pool.directory) - first + 1, 1);
   let taken: Set<string> | undefined;
   for (let i = 0; i < size; i += 1) {
-    const offset = 1 + ((start - 1 + i) % size);
+    const offset = first + ((start - 1 + i) % size);
     const address = addressAt(pool.subnet, offset);
     const name = formatAddress(address);
     if (sameBytes(address, pool.gateway) || taken?.has(name) === true) continue;
@@ -156,6 +166,14 @@ function acquireFree(pool: Pool, id: string): Lease | undefined {
     taken ??= new Set(entries(pool.directory));
   }
   return undefined;
+}
+
+/** Which numbers of the subnet are given out: not the first and the last, nor what is outside of the range. */
+function shares({ subnet, range }: Pool): { first: number; size: number } {
+  const last = hostCount(subnet) - 2;
+  if (range === undefined) return { first: 1, size: last };
+  const first = Math.max(1, offsetIn(subnet, range.bytes));
+  return { first, size: Math.min(last, offsetIn(subnet, range.bytes) + hostCount(range) - 1) - first + 1 };
 }
 
 /** Only a hint: a torn or missing one means to start behind the gateway. */

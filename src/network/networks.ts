@@ -5,7 +5,7 @@ import { TinyrunError } from '../errors.ts';
 import type { Op } from '../native/plan.ts';
 import { loopbackOps } from './attachment.ts';
 import { planBridge } from './bridge-mode.ts';
-import { type DefaultBridge, openDefaultBridge } from './default-bridge.ts';
+import { type Bridges, DEFAULT_NETWORK, openBridges } from './bridges.ts';
 import { etcFiles } from './etc.ts';
 import type { NetworkHost } from './host.ts';
 import type { NetworkInput, NetworkPlan } from './plan.ts';
@@ -13,33 +13,19 @@ import { portMap } from './ports.ts';
 
 export type { NetworkInput, NetworkPlan, NetworkSettings } from './plan.ts';
 
-export interface Networks {
+export interface Networks extends Omit<Bridges, 'ready'> {
   /**
-   * Plans one start: leases an address, chooses ports, writes texts. No child process and under a millisecond, unless the
+   * Plans one start: leases addresses, chooses ports, writes texts. No child process and under a millisecond, unless a
    * bridge or the firewall is missing and has to be made.
    * @throws TinyrunError in Docker's words where scripts know them
    */
   plan(input: NetworkInput): Promise<NetworkPlan>;
-  /** Makes bridge and firewall anew where an op of a plan met that they are gone: see `needsRepair`. */
-  repair(): Promise<void>;
-  /** Removes leases of containers that are gone. @returns how many */
-  reclaim(): number;
-  /** Gives back what starts of a container have leased that were cut short. */
-  forget(id: string): void;
-  /** Removes bridge, firewall, leases and records of this instance. */
-  destroy(): Promise<void>;
 }
 
 /** Opens the networks of a store. Makes no call until it is used. */
 export function openNetworks(paths: Paths, host: NetworkHost): Networks {
-  const bridge = openDefaultBridge(paths, host);
-  return {
-    plan: async (input) => planMode(input, host, bridge),
-    repair: () => bridge.repair(),
-    reclaim: () => bridge.reclaim(),
-    forget: (id) => bridge.forget(id),
-    destroy: () => bridge.destroy(),
-  };
+  const bridges = openBridges(paths, host);
+  return { ...bridges, plan: async (input) => planMode(input, host, bridges) };
 }
 
 /** Whether the op failed because bridge or firewall went away after the plan was made: `repair`, plan anew, try again. */
@@ -51,15 +37,20 @@ export function needsRepair(op: Op, errno: string): boolean {
   return expected.includes(errno);
 }
 
-async function planMode(input: NetworkInput, host: NetworkHost, bridge: DefaultBridge): Promise<NetworkPlan> {
+async function planMode(
+  input: NetworkInput,
+  host: NetworkHost,
+  bridges: Pick<Bridges, 'ready'>,
+): Promise<NetworkPlan> {
   const { mode } = input.request;
   if (mode.type === 'none') return planNone(input, host);
   if (mode.type === 'host') return planHost(input, host);
   if (mode.type === 'container') return planContainer(input, mode.container);
-  if (mode.network !== 'bridge' && mode.network !== 'default') {
-    throw new TinyrunError('not_found', `network ${mode.network} not found`);
-  }
-  return planBridge(input, host, bridge);
+  const request =
+    mode.network === 'default'
+      ? { ...input.request, mode: { ...mode, network: DEFAULT_NETWORK } }
+      : input.request;
+  return planBridge({ ...input, request }, host, bridges);
 }
 
 const NOTHING = {

@@ -42,9 +42,16 @@ export interface NetworkPlan {
   undo(): void;
 }
 
-/** For inspect and ps; addresses as text. */
-export interface NetworkSettings {
+/** For inspect and ps. */
+export interface NetworkSettings extends EndpointSettings {
   readonly mode: 'bridge' | 'none' | 'host' | 'container';
+  /** The networks behind the first. */
+  readonly more?: readonly EndpointSettings[];
+  readonly ports: PortMap;
+}
+
+/** Addresses as text. */
+export interface EndpointSettings {
   /** Name and id of the network, where it is one of ours. */
   readonly network?: string;
   readonly networkId?: string;
@@ -57,5 +64,5 @@ export interface NetworkSettings {
   readonly gateway6?: string;
   /** The veth's end on the host. */
   readonly hostInterface?: string;
-  readonly ports: PortMap;
+  readonly aliases?: readonly string[];
 }

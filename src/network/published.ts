@@ -4,10 +4,11 @@
  */
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { errorCode } from '../errors.ts';
-import { addressAt, offsetIn, parseAddress, parsePrefix } from './addresses.ts';
+import { addressAt, formatAddress, offsetIn, parseAddress, parsePrefix } from './addresses.ts';
+import type { Attachment } from './attachment.ts';
 import type { BridgeNetwork } from './bridge.ts';
 import { elementsOf } from './firewall.ts';
-import { leases, type Pool, recordPath } from './ipam.ts';
+import { leases, namesPath, type Pool, recordPath } from './ipam.ts';
 import type { SetElement } from './nfnetlink.ts';
 import type { Binding } from './ports.ts';
 
@@ -15,8 +16,14 @@ export function writeRecord(leasePath: string, bindings: readonly Binding[]): vo
   writeFileSync(recordPath(leasePath), JSON.stringify(bindings), { mode: 0o600 });
 }
 
-export function removeRecord(leasePath: string): void {
-  rmSync(recordPath(leasePath), { force: true });
+/** What a resolver of the network answers from. @param names lower case */
+export function writeNames(leasePath: string, { ipv6 }: Attachment, names: readonly string[]): void {
+  const second = ipv6 === undefined ? '-' : formatAddress(ipv6.address);
+  writeFileSync(namesPath(leasePath), `${[second, ...names].join('\n')}\n`, { mode: 0o600 });
+}
+
+export function removeRecords(leasePath: string): void {
+  for (const path of [recordPath(leasePath), namesPath(leasePath)]) rmSync(path, { force: true });
 }
 
 /** The firewall's elements of all containers that run. */

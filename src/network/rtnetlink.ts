@@ -180,6 +180,14 @@ export function addDefaultRoute(index: number, gateway: Uint8Array): Message {
   };
 }
 
+/** A route to one prefix by a gateway that is taken to be on the link. */
+export function addRoute(index: number, destination: Prefix, gateway: Uint8Array): Message {
+  const message = addDefaultRoute(index, gateway);
+  const body = message.body.slice();
+  body[1] = destination.length;
+  return { ...message, body, attributes: [[RTA.dst, destination.bytes], ...message.attributes] };
+}
+
 /** All tables of one family: policy routing of VPNs is not in `main`. */
 export function getRoutes(family: 'ipv4' | 'ipv6'): Message {
   const body = new Uint8Array(RTMSG);

@@ -16,7 +16,7 @@ const network: BridgeNetwork = {
 };
 const dual: BridgeNetwork = { ...network, subnet6: 'fd00::/64', gateway6: 'fd00::1' };
 
-const rules = (of: BridgeNetwork): string => rulesetOf(firewallOf('', of), of);
+const rules = (of: BridgeNetwork): string => rulesetOf('', [of]);
 
 describe('firewallOf()', () => {
   it('names the table and a stamp that changes with the network', () => {
@@ -30,7 +30,7 @@ describe('firewallOf()', () => {
 
 describe('rulesetOf()', () => {
   it('goes with RULES_VERSION: raise that, then put the new hash here', () => {
-    expect(createHash('sha256').update(rules(dual)).digest('hex').slice(0, 16)).toBe('8f315e39314e86f6');
+    expect(createHash('sha256').update(rules(dual)).digest('hex').slice(0, 16)).toBe('5a049bfc561b01d3');
   });
 
   it('replaces the table in one transaction', () => {
@@ -53,6 +53,17 @@ describe('rulesetOf()', () => {
     expect(text).toContain('iifname != { "lo", "tinyrun0" } ip daddr 172.29.0.0/20 drop');
     expect(text).toContain('iifname != { "lo", "tinyrun0" } ip6 daddr fd00::/64 drop');
     expect(rules(network)).not.toContain('fd00');
+  });
+
+  it('has the rules of every network, and lets nothing in or out of an internal one', () => {
+    const inner = { ...network, bridge: 'trn1', subnet: '10.5.0.0/24', internal: true };
+    const text = rulesetOf('', [network, inner]);
+    for (const one of [network, inner]) expect(text).toContain(`chain ${firewallOf('', one).stamp} {`);
+    expect(text).toContain('iifname "trn1" oifname != "trn1" drop');
+    expect(text).toContain('iifname != "trn1" oifname "trn1" drop');
+    expect(text).toContain('iifname != { "lo", "trn1" } ip daddr 10.5.0.0/24 drop');
+    expect(text).toContain('iifname != "tinyrun0" oifname "tinyrun0" jump inbound');
+    expect(firewallOf('', inner).stamp).not.toBe(firewallOf('', { ...inner, internal: false }).stamp);
   });
 
   it('never translates loopback', () => {

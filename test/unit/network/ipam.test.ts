@@ -22,6 +22,7 @@ function pool(subnet = '10.0.0.0/29'): Pool {
   const prefix = parsePrefix(subnet);
   if (prefix === undefined) throw new Error('bad test subnet');
   return {
+    network: 'bridge',
     directory,
     subnet: prefix,
     gateway: address('10.0.0.1'),
@@ -31,6 +32,16 @@ function pool(subnet = '10.0.0.0/29'): Pool {
 }
 
 const take = (id: string): string => formatAddress(acquire(pool(), id).address);
+
+describe('acquire() of a range', () => {
+  it('stays in it, and takes a wanted address outside of it', () => {
+    const ranged: Pool = { ...pool('10.0.0.0/24'), range: { bytes: address('10.0.0.16'), length: 30 } };
+    const next = () => formatAddress(acquire(ranged, 'a').address);
+    expect([next(), next(), next(), next()]).toEqual(['16', '17', '18', '19'].map((n) => `10.0.0.${n}`));
+    expect(next).toThrow('no available IPv4 addresses');
+    expect(formatAddress(acquire(ranged, 'b', address('10.0.0.99')).address)).toBe('10.0.0.99');
+  });
+});
 
 describe('acquire()', () => {
   it('goes round the subnet and leaves out network, gateway and broadcast', () => {

@@ -140,7 +140,7 @@ describe('plan() for a bridge', () => {
       gateway: '172.29.0.1',
       mac: '02:42:ac:1d:00:02',
       ipv6: 'fdab:abab:abab::2',
-      hostInterface: 'trf3b1c0ffeabab',
+      hostInterface: 'trf3b1c0fababab',
       ports: {
         '80/tcp': [
           { HostIp: '0.0.0.0', HostPort: '8080' },
@@ -162,7 +162,7 @@ describe('plan() for a bridge', () => {
     expect(names(plan.prepare)).toEqual(['listen', 'listen', 'netlink']);
     expect(names(plan.connect)).toEqual(['netlink']);
     expect(names(plan.child)).toEqual(['sysctl', 'netlink']);
-    expect(names(plan.release)).toEqual(['netlink', 'unlink', 'unlink']);
+    expect(names(plan.release)).toEqual(['netlink', 'unlink', 'unlink', 'unlink']);
     expect(
       [...plan.prepare, ...plan.connect, ...plan.child, ...plan.release].every((op) => op.what !== ''),
     ).toBe(true);
