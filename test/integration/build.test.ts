@@ -481,6 +481,37 @@ describe('build: files and flags', () => {
     expect(entry.mediaType).toBe('application/vnd.oci.image.index.v1+json');
   });
 
+  it('writes files, archives and pushes', async () => {
+    const files = { Dockerfile: 'FROM scratch\nCOPY f /d/f\n', f: 'out\n' };
+    const out = (name: string) => join(box.directory, name);
+    succeeded(
+      await on.build(files, ['-o', out('tree'), '-o', `type=oci,dest=${out('oci.tar')}`, '-t', 'outs']),
+    );
+    expect(readFileSync(join(out('tree'), 'd/f'), 'utf8')).toBe('out\n');
+    expect((await box.run(['inspect', 'outs'])).code).toBe(1);
+    expect(await box.ok(['load', '-i', out('oci.tar')])).toContain('outs:latest');
+    const tar = await box.run(['build', '-q', '-o', '-', on.context(files)]);
+    expect(tar.stdout).toContain('d/f');
+    succeeded(await on.build(files, ['--push', '-t', 'pushed:1']));
+    await box.ok(['rmi', 'pushed:1']);
+    await box.ok(['pull', '-q', 'pushed:1']);
+  });
+
+  it('checks', async () => {
+    const bad = await box.run([
+      'build',
+      '--check',
+      on.context({ Dockerfile: 'from busybox\nCMD echo x\nRUN exit 1\n' }),
+    ]);
+    expect(bad.code).toBe(1);
+    expect(bad.stdout).toMatch(/^Check complete, \d+ warnings? ha(s|ve) been found!\n/);
+    expect(bad.stdout).toContain(
+      'WARNING: JSONArgsRecommended - https://docs.docker.com/go/dockerfile/rule/',
+    );
+    const good = await box.ok(['build', '--check', on.context({ Dockerfile: 'FROM busybox\nRUN exit 1\n' })]);
+    expect(good).toBe('Check complete, no warnings found.');
+  });
+
   it('names the line of what is wrong', async () => {
     const built = await on.build({ Dockerfile: 'FROM busybox\nCOPY missing /x\n' });
     expect(built.code).toBe(1);
