@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { existsSync, rmSync, utimesSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, utimesSync } from 'node:fs';
 import { makePrivateDirectory, writeJson } from '../disk/atomic.ts';
 import { withLock } from '../disk/lock.ts';
 import type { Paths } from '../disk/paths.ts';
@@ -24,7 +24,8 @@ export function stepKey(kind: string, parts: unknown): StepKey {
 export function findStep(paths: Paths, key: StepKey): CachedStep | undefined {
   const step = readStep(paths, key);
   if (step === undefined) return undefined;
-  const { layer } = step;
+  const { layer, boot } = step;
+  if (boot !== undefined && boot !== bootId()) return undefined;
   if (!existsSync(paths.layerFs(layer.diffId))) return undefined;
   if (blobSize(paths, layer.descriptor.digest) !== layer.descriptor.size) return undefined;
   try {
@@ -37,10 +38,15 @@ export function findStep(paths: Paths, key: StepKey): CachedStep | undefined {
   return step;
 }
 
-/** Remembers a result. Its blob must be on the medium: a record outlives a power cut. */
+/** Remembers a result at once; what its blob is after a power cut, only a second call tells, without `boot`. */
 export function saveStep(paths: Paths, key: StepKey, step: CachedStep): void {
   makePrivateDirectory(paths.buildSteps);
   writeJson(paths.buildStep(key), { version: 1, ...step }, { durable: false });
+}
+
+/** Of this boot of the machine. */
+export function bootId(): string {
+  return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
 }
 
 /** Runs `fn` while no other build, of this process or another, carries out the step of that key. */

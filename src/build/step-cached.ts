@@ -1,6 +1,6 @@
 import { TinyrunError } from '../errors.ts';
 import type { BuiltLayer } from '../image/cached-steps.ts';
-import { findStep, saveStep, whileAlone } from './cache.ts';
+import { bootId, findStep, saveStep, whileAlone } from './cache.ts';
 import type { FileSource } from './copy-source.ts';
 import type { StageSource } from './dockerfile/stage.ts';
 import type { Draft } from './image-config.ts';
@@ -49,8 +49,11 @@ export async function cachedLayer({ solver }: StageWork, making: Making): Promis
           making.fill(upper, scratch, vertex),
         );
         const { layer, bytes } = made;
+        const step = { layer, bytes, description: making.description };
+        // Before the lock is given up: whoever waits for it takes the result.
+        for (const known of keys) saveStep(paths, known, { ...step, boot: bootId() });
         const saved = made.durable.then(() => {
-          for (const key of keys) saveStep(paths, key, { layer, bytes, description: making.description });
+          for (const known of keys) saveStep(paths, known, step);
         });
         solver.later(saved);
         return layer;

@@ -20,6 +20,11 @@ export interface CachedStep {
   readonly bytes: number;
   /** Of the instruction, for `builder du`. */
   readonly description: string;
+  /**
+   * The boot of the machine in which it was made, while its blob may not be on the medium yet: after another boot nobody knows what
+   * is in the blob.
+   */
+  readonly boot?: string;
 }
 
 /** A cached step as `builder du` and `builder prune` see it. */
@@ -66,7 +71,7 @@ function parseStep(value: unknown): CachedStep {
   const layer = fieldsOf(step.layer);
   const descriptor = fieldsOf(layer.descriptor);
   const { mediaType, size } = descriptor;
-  const { bytes, description } = step;
+  const { bytes, description, boot } = step;
   if (
     step.version !== 1 ||
     typeof mediaType !== 'string' ||
@@ -79,6 +84,7 @@ function parseStep(value: unknown): CachedStep {
   return {
     bytes,
     description,
+    ...(typeof boot === 'string' ? { boot } : {}),
     layer: {
       diffId: parseDigest(layer.diffId),
       descriptor: { mediaType, size, digest: parseDigest(descriptor.digest) },
