@@ -24,6 +24,8 @@ export function directoryContext(input: DirectoryContextInput): BuildContext {
   return new DirectoryContext(input);
 }
 
+/** Records that are hashed at once. */
+const BATCH = 500;
 /** Hashing so many bytes, other work gets a turn. */
 const TURN_BYTES = 16 * 1024 * 1024;
 
@@ -34,6 +36,7 @@ class DirectoryContext implements BuildContext {
   /** The tree when it is there: openFile is synchronous. */
   #walked?: ContextTree;
   #stats?: StatCache;
+  readonly #digests = new Map<string, Digest>();
 
   constructor(input: DirectoryContextInput) {
     this.directory = input.directory;
@@ -53,13 +56,23 @@ class DirectoryContext implements BuildContext {
   }
 
   async digest(patterns: readonly string[], options: SelectOptions = {}): Promise<Digest> {
+    const selections = await this.select(patterns, options);
+    await this.#hashFiles(
+      selections.flatMap(({ matches }) => matches.flatMap(({ entry, below }) => [entry, ...below])),
+    );
     const hash = createHash('sha256');
-    for (const { pattern, matches } of await this.select(patterns, options)) {
+    for (const { pattern, matches } of selections) {
       hash.update(record('pattern', pattern));
       for (const { path, asNamed, entry, below } of matches) {
-        hash.update(await this.#record(entry, asNamed));
+        hash.update(this.#record(entry, asNamed));
         const start = path === '' ? 0 : path.length + 1;
-        for (const each of below) hash.update(await this.#record(each, each.path.slice(start)));
+        for (let at = 0; at < below.length; at += BATCH)
+          hash.update(
+            below
+              .slice(at, at + BATCH)
+              .map((each) => this.#record(each, each.path.slice(start)))
+              .join(''),
+          );
       }
     }
     return `sha256:${hash.digest('hex')}` as Digest;
@@ -69,7 +82,8 @@ class DirectoryContext implements BuildContext {
     const entry = entryAt(await this.#walk(), path);
     if (entry?.type !== 'file')
       throw new TinyrunError('not_found', `${JSON.stringify(`/${path}`)}: not found`);
-    return this.#hash(entry);
+    await this.#hashFiles([entry]);
+    return this.#known(entry.path);
   }
 
   openFile(path: string): number {
@@ -84,7 +98,8 @@ class DirectoryContext implements BuildContext {
   }
 
   async close(): Promise<void> {
-    this.#stats?.save();
+    const tree = this.#walked;
+    this.#stats?.save((path) => tree?.places.has(path) === true);
     await this.#input.release?.();
   }
 
@@ -99,34 +114,49 @@ class DirectoryContext implements BuildContext {
   }
 
   /** Modes count, owners and times do not: COPY sets the former, and nothing depends on the latter. */
-  async #record(entry: ContextEntry, name: string): Promise<string> {
+  #record(entry: ContextEntry, name: string): string {
     const { type, mode, target = '' } = entry;
-    const content = type === 'file' ? await this.fileDigest(entry.path) : target;
+    const content = type === 'file' ? this.#known(entry.path) : target;
     return record(type, name, type === 'symlink' ? '' : mode.toString(8), content);
   }
 
-  #unturned = 0;
+  #known(path: string): Digest {
+    const digest = this.#digests.get(path);
+    if (digest === undefined) throw new Error(`${path} was not hashed`);
+    return digest;
+  }
 
-  async #hash(entry: TreeEntry): Promise<Digest> {
+  /** Reads the files that the stat cache does not know. */
+  async #hashFiles(entries: readonly ContextEntry[]): Promise<void> {
+    const tree = await this.#walk();
     this.#stats ??= openStatCache(this.#input.statCacheFile);
-    const known = this.#stats.find(entry.path, entry);
-    if (known !== undefined) return known;
-    const readAt = Date.now();
-    const digest = hashDescriptor(openUnchanged(this.directory, entry));
-    this.#stats.put(entry.path, entry, digest, readAt);
-    this.#unturned += entry.size + 4096;
-    if (this.#unturned > TURN_BYTES) {
-      this.#unturned = 0;
+    let unturned = 0;
+    for (const { path, type } of entries) {
+      const entry = type === 'file' && !this.#digests.has(path) ? entryAt(tree, path) : undefined;
+      if (entry === undefined) continue;
+      const known = this.#stats.find(path, entry);
+      if (known !== undefined) {
+        this.#digests.set(path, known);
+        continue;
+      }
+      const readAt = Date.now();
+      const digest = hashDescriptor(openUnchanged(this.directory, entry));
+      this.#stats.put(path, entry, digest, readAt);
+      this.#digests.set(path, digest);
+      unturned += entry.size + 4096;
+      if (unturned < TURN_BYTES) continue;
+      unturned = 0;
       await new Promise<void>((resolve) => setImmediate(resolve));
       this.#input.signal?.throwIfAborted();
     }
-    return digest;
   }
 }
 
 /** Lengths before the texts: no name can be read as two fields. */
 function record(...fields: readonly string[]): string {
-  return `${fields.map((field) => `${Buffer.byteLength(field)}:${field}`).join('')}\n`;
+  let text = '';
+  for (const field of fields) text += `${field.length}:${field}`;
+  return `${text}\n`;
 }
 
 /**

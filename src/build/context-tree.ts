@@ -35,9 +35,16 @@ const TURN = 2000;
 export async function walkContext(directory: string, options: WalkOptions = {}): Promise<ContextTree> {
   const root = rootEntry(directory);
   const walk = new Walk(directory, options);
-  await walk.directory(root, undefined, 0);
+  walk.enter(root, undefined);
+  // Without a promise per name: those would cost more than the names.
+  while (walk.step(TURN)) {
+    await new Promise<void>((resolve) => setImmediate(resolve));
+    options.signal?.throwIfAborted();
+  }
   const { entries } = walk;
-  return { root, entries, places: new Map(entries.map(({ path }, index) => [path, index])) };
+  const places = new Map<string, number>();
+  for (const [place, { path }] of entries.entries()) places.set(path, place);
+  return { root, entries, places };
 }
 
 function rootEntry(directory: string): TreeEntry {
@@ -53,48 +60,63 @@ function rootEntry(directory: string): TreeEntry {
   );
 }
 
+/** A directory that is being read. */
+interface Level {
+  readonly path: string;
+  readonly names: readonly string[];
+  next: number;
+  readonly state: IgnoreState | undefined;
+  /** Its place in the entries where it counts only for what was taken back below it. */
+  readonly ignoredAt: number | undefined;
+}
+
 class Walk {
   readonly entries: TreeEntry[] = [];
   readonly #base: string;
-  readonly #options: WalkOptions;
-  #seen = 0;
+  readonly #ignore: IgnoreMatcher | undefined;
+  readonly #levels: Level[] = [];
 
   constructor(directory: string, options: WalkOptions) {
     this.#base = directory;
-    this.#options = options;
+    this.#ignore = options.ignore;
   }
 
-  async directory(parent: TreeEntry, state: IgnoreState | undefined, depth: number): Promise<void> {
-    if (depth > DEPTH_MAX)
+  enter({ path }: TreeEntry, state: IgnoreState | undefined, ignoredAt?: number): void {
+    if (this.#levels.length > DEPTH_MAX)
       throw new TinyrunError('invalid', `the context is deeper than ${DEPTH_MAX} directories`);
-    const names = readdirSync(`${this.#base}/${parent.path}`).sort();
-    for (const name of names) {
-      await this.#turn();
-      if (name.includes('\ufffd')) refuseName(parent.path, name);
-      await this.#name(parent.path === '' ? name : `${parent.path}/${name}`, state, depth);
-    }
+    const names = readdirSync(`${this.#base}/${path}`).sort();
+    this.#levels.push({ path, names, next: 0, state, ignoredAt });
   }
 
-  async #name(path: string, parentState: IgnoreState | undefined, depth: number): Promise<void> {
-    const { ignore } = this.#options;
-    const step = ignore?.step(path, parentState);
+  /** Goes on for so many names. @returns false at the end */
+  step(count: number): boolean {
+    for (let done = 0; done < count; done++) {
+      const level = this.#levels.at(-1);
+      if (level === undefined) return false;
+      const name = level.names[level.next++];
+      if (name === undefined) this.#leave(level);
+      else this.#name(level, name);
+    }
+    return true;
+  }
+
+  #leave({ ignoredAt }: Level): void {
+    this.#levels.pop();
+    if (ignoredAt !== undefined && this.entries.length === ignoredAt + 1) this.entries.pop();
+  }
+
+  #name(level: Level, name: string): void {
+    if (name.includes('\ufffd')) refuseName(level.path, name);
+    const path = level.path === '' ? name : `${level.path}/${name}`;
+    const step = this.#ignore?.step(path, level.state);
     const ignored = step?.ignored === true;
-    if (ignored && ignore?.mayTakeBack(path) !== true) return;
+    if (ignored && this.#ignore?.mayTakeBack(path) !== true) return;
     const entry = entryOf(`${this.#base}/${path}`, path);
     if (entry === undefined || (ignored && entry.type !== 'directory')) return;
-    const place = this.entries.length;
-    this.entries.push(entry);
-    if (entry.type === 'directory') await this.directory(entry, step?.state, depth + 1);
-    // An ignored directory counts only for what was taken back below it.
-    if (ignored && this.entries.length === place + 1) this.entries.pop();
-    if (this.entries.length > ENTRIES_MAX)
+    const place = this.entries.push(entry) - 1;
+    if (place > ENTRIES_MAX)
       throw new TinyrunError('invalid', `the context has more than ${ENTRIES_MAX} files`);
-  }
-
-  async #turn(): Promise<void> {
-    if (++this.#seen % TURN !== 0) return;
-    await new Promise<void>((resolve) => setImmediate(resolve));
-    this.#options.signal?.throwIfAborted();
+    if (entry.type === 'directory') this.enter(entry, step?.state, ignored ? place : undefined);
   }
 }
 
@@ -110,11 +132,26 @@ function refuseName(directory: string, name: string): never {
 function entryOf(file: string, path: string): TreeEntry | undefined {
   const stat = lstatSync(file, { throwIfNoEntry: false });
   if (stat === undefined || stat.isSocket()) return undefined;
-  const { dev, ino, uid, gid, size, mtimeMs, ctimeMs } = stat;
-  const common = { path, mode: stat.mode & 0o7777, uid, gid, size, mtimeMs, ctimeMs, dev, ino };
-  if (stat.isSymbolicLink()) return { ...common, type: 'symlink', target: readlinkSync(file) };
-  if (stat.isDirectory()) return { ...common, type: 'directory' };
-  return { ...common, type: stat.isFile() ? 'file' : 'other' };
+  const type = stat.isFile()
+    ? 'file'
+    : stat.isDirectory()
+      ? 'directory'
+      : stat.isSymbolicLink()
+        ? 'symlink'
+        : 'other';
+  return {
+    path,
+    type,
+    mode: stat.mode & 0o7777,
+    uid: stat.uid,
+    gid: stat.gid,
+    size: stat.size,
+    mtimeMs: stat.mtimeMs,
+    ctimeMs: stat.ctimeMs,
+    dev: stat.dev,
+    ino: stat.ino,
+    ...(type === 'symlink' ? { target: readlinkSync(file) } : undefined),
+  };
 }
 
 /** All below a directory; the whole tree for the root. */

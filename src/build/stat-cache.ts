@@ -25,8 +25,8 @@ export interface StatCache {
   find(path: string, stamp: FileStamp): Digest | undefined;
   /** @param readAt when reading began, by the clock that stamps files */
   put(path: string, stamp: FileStamp, digest: Digest, readAt: number): void;
-  /** Writes what was found or put since it was opened; other paths are forgotten. */
-  save(): void;
+  /** Writes all that is known. @param isThere whether a path that this build did not ask for is still in the tree */
+  save(isThere: (path: string) => boolean): void;
 }
 
 /**
@@ -34,6 +34,8 @@ export interface StatCache {
  * not older than this when the file is read is not kept.
  */
 const TICK_MS = 1500;
+/** Digits of a sha256. */
+const HEX = 64;
 const VERSION = 'tinyrun stat cache 1';
 
 /** @param file where it is kept; undefined: for this build only */
@@ -53,8 +55,13 @@ export function openStatCache(file: string | undefined): StatCache {
       now.set(path, { ino, size, mtimeMs, ctimeMs, digest });
       changed = true;
     },
-    save: () => {
-      if (file === undefined || (!changed && now.size === before.size)) return;
+    save: (isThere) => {
+      for (const [path, known] of before) {
+        if (now.has(path)) continue;
+        if (isThere(path)) now.set(path, known);
+        else changed = true;
+      }
+      if (file === undefined || !changed) return;
       mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
       const lines = [VERSION];
       for (const [path, { ino, size, mtimeMs, ctimeMs, digest }] of now)
@@ -81,11 +88,12 @@ function load(file: string): Map<string, Known> {
   const lines = text.split('\n');
   if (lines[0] !== VERSION) return known;
   for (const line of lines) {
-    const match = /^([0-9a-f]{64}) ([0-9]+) ([0-9]+) ([0-9.]+) ([0-9.]+) (.*)$/.exec(line);
-    if (match === null) continue;
-    const [, hex = '', ino, size, mtimeMs, ctimeMs, path = ''] = match;
+    const [digest = '', ino, size, mtimeMs, ctimeMs] = line.split(' ', 5);
+    const path = line.slice([digest, ino, size, mtimeMs, ctimeMs].join(' ').length + 1);
+    // Whatever the numbers of a damaged line are, they are not those of a file.
+    if (digest.length !== HEX || path === '') continue;
     known.set(path, {
-      digest: `sha256:${hex}` as Digest,
+      digest: `sha256:${digest}` as Digest,
       ino: Number(ino),
       size: Number(size),
       mtimeMs: Number(mtimeMs),
