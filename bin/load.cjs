@@ -17,8 +17,8 @@ const {
 const { dirname } = require('node:path');
 const { Script } = require('node:vm');
 
-/* Bytes behind V8's own, a bit for every kind of run. */
-const TAIL = 4;
+/* Bytes behind V8's own: a bit for every kind of command that has kept its functions, and for those that did so twice. */
+const TAIL = 8;
 const directory = `${dirname(__dirname)}/dist`;
 const program = `${directory}/tinyrun.cjs`;
 const { size, ctimeMs } = statSync(program);
@@ -29,23 +29,30 @@ const words = process.argv.slice(2);
 
 const kept = read(`${directory}/${current}`);
 const script = compile(program, kept?.subarray(0, -TAIL));
-/* What is kept has the functions of all commands that kept it. One that may need others, such as those of a bridge, keeps it anew. */
-const before = script.cachedDataRejected === false ? kept.readUInt32LE(kept.length - TAIL) : 0;
+/*
+ * What is kept has the functions of all commands that kept it. One that may need others, such as those of a bridge, keeps it anew; and
+ * once more the next time, when what the first one had to make is there.
+ */
+const known = script.cachedDataRejected === false;
+const once = known ? kept.readUInt32LE(kept.length - TAIL) : 0;
+const twice = known ? kept.readUInt32LE(kept.length - TAIL + 4) : 0;
 const kinds = kindsOf(words);
 let mayKeep;
-if ((kinds | before) >>> 0 !== before) keepAtExit(keepProgram);
+if ((kinds | twice) >>> 0 !== twice) keepAtExit(keepProgram);
 
-const known = new Map();
+const modules = new Map();
 const main = { exports: {} };
 script.runInThisContext()(main.exports, find, main, program, directory);
 
-/* A bit for every command and flag, or rather for its letters; the lowest for the network that is taken where none is named. */
-function kindsOf(words) {
-  const flags = words.filter((word) => word.startsWith('-')).map((word) => word.split('=', 1)[0]);
-  let bits = flags.some((flag) => flag.startsWith('--net')) ? 2 : 1;
-  for (const word of [words[0] ?? '', ...flags]) {
+/* A bit for the command and every flag, or rather for its letters; the lowest for the network that is taken where none is named. */
+function kindsOf(all) {
+  let bits = 1;
+  for (let at = 0; at < all.length; at += 1) {
+    const word = all[at];
+    if (at > 0 && !word.startsWith('-')) continue;
+    if (word.startsWith('--net')) bits = (bits & ~1) | 2;
     let sum = 0;
-    for (let at = 0; at < word.length; at += 1) sum += word.charCodeAt(at);
+    for (let n = 0; n < word.length && word[n] !== '='; n += 1) sum += word.charCodeAt(n);
     bits |= 1 << (2 + (sum % 30));
   }
   return bits >>> 0;
@@ -53,12 +60,12 @@ function kindsOf(words) {
 
 /* The program's require(): see scripts/bundle.mjs for the parts that it is in. */
 function find(name) {
-  let found = known.get(name);
+  let found = modules.get(name);
   if (found === undefined) {
     if (name.startsWith('hot:')) found = main.exports.hot(name.slice(4));
     else if (name.startsWith('cold:')) found = loadCold(name.slice(5));
     else found = require(name.startsWith('.') ? `${directory}/${name}` : name);
-    known.set(name, found);
+    modules.set(name, found);
   }
   return found;
 }
@@ -81,20 +88,25 @@ function loadCold(name) {
   return module.exports;
 }
 
-/* The file: length of the index, the index in JSON as [name, length] each, the bytecode of one after the other. */
 function openCold() {
   const command = words.find((word) => /^[a-z]+$/.test(word)) ?? 'help';
   const path = `${directory}/${current}-${command}`;
-  const bytes = read(path);
+  return { path, kept: partsOf(read(path)), scripts: new Map(), incomplete: false };
+}
+
+/* The file: length of the index, the index in JSON as [name, length] each, the bytecode of one after the other. */
+function partsOf(bytes) {
   const all = new Map();
-  if (bytes !== undefined) {
+  try {
     let at = 4 + bytes.readUInt32LE(0);
     for (const [name, length] of JSON.parse(bytes.toString('latin1', 4, at))) {
       all.set(name, bytes.subarray(at, at + length));
       at += length;
     }
+  } catch {
+    // There is none, or a broken disk left half of it.
   }
-  return { path, kept: all, scripts: new Map(), incomplete: false };
+  return all;
 }
 
 function keepCold() {
@@ -109,7 +121,8 @@ function keepCold() {
 /* At the end, when all that the command needs has been compiled. */
 function keepProgram() {
   const tail = Buffer.alloc(TAIL);
-  tail.writeUInt32LE((before | kinds) >>> 0);
+  tail.writeUInt32LE((once | kinds) >>> 0);
+  tail.writeUInt32LE((twice | (once & kinds)) >>> 0, 4);
   if (!replace(`${directory}/${current}`, [script.createCachedData(), tail])) return;
   for (const name of readdirSync(directory)) {
     if (name.startsWith(prefix) && !name.startsWith(current)) rmSync(`${directory}/${name}`, { force: true });
