@@ -37,10 +37,29 @@ export function encodePlan(plan: LaunchPlan): Uint8Array {
   const lists = PHASES.map((phase) =>
     ((plan[phase as keyof LaunchPlan] ?? []) as readonly Op[]).map((op) => rowOf(op)),
   );
+  const bytes = encodeRows(plan, lists, (text) => text.length) ?? encodeRows(plan, lists, Buffer.byteLength);
+  if (bytes === undefined)
+    throw new TinyrunError('internal', 'Cannot encode the plan: a string has two lengths');
+  return bytes;
+}
+
+/** @param lengthOf a string's bytes; undefined is returned where it was wrong, as `length` is for all but ASCII */
+function encodeRows(
+  plan: LaunchPlan,
+  lists: readonly (readonly Row[])[],
+  lengthOf: (text: string) => number,
+): Uint8Array | undefined {
   const rows = lists.flat();
   const listsAt = HEADER_SIZE + rows.length * OP_SIZE;
-  const listSlots = rows.reduce((sum, row) => sum + slotsOfLists(row.values), 0);
-  const writer = new PlanWriter(listsAt, listsAt + listSlots * 8);
+  let listSlots = 0;
+  let blobBytes = 0;
+  for (const { values } of rows) {
+    for (const value of values) {
+      if (value instanceof Uint8Array) blobBytes += aligned(value.length);
+      else if (Array.isArray(value)) listSlots += value.length + 1;
+    }
+  }
+  const writer = new PlanWriter(listsAt, listsAt + listSlots * 8, blobBytes, lengthOf);
   rows.forEach((row, index) => {
     writer.op(HEADER_SIZE + index * OP_SIZE, row);
   });
@@ -48,9 +67,7 @@ export function encodePlan(plan: LaunchPlan): Uint8Array {
   return writer.finish();
 }
 
-function slotsOfLists(values: readonly Value[]): number {
-  return values.reduce((sum: number, value) => sum + (Array.isArray(value) ? value.length + 1 : 0), 0);
-}
+const aligned = (length: number): number => Math.ceil(length / 8) * 8;
 
 function writeHeader(writer: PlanWriter, plan: LaunchPlan, lists: readonly (readonly Row[])[]): void {
   const { monitor } = plan;
@@ -119,100 +136,96 @@ function careOf({ restart, health, lifetimeMs }: MonitorOptions): number[] {
   ];
 }
 
-/** Writes into one growing buffer; host byte order, which is little-endian on both architectures. */
+/**
+ * Header, ops and lists as words of 32 bits, blobs and strings behind them; host byte order, which is little-endian on both
+ * architectures. A plan has a thousand numbers and three hundred strings: all of the latter become bytes in one go.
+ */
 class PlanWriter {
   readonly listsAt: number;
   readonly dataAt: number;
-  private buffer: Buffer;
-  private view: DataView;
-  private listEnd: number;
-  private end: number;
-  private readonly known = new Map<string, number>();
+  readonly #words: Uint32Array;
+  readonly #blobs: Uint8Array;
+  readonly #texts: string[] = [];
+  readonly #lengthOf: (text: string) => number;
+  readonly #stringsAt: number;
+  #listEnd: number;
+  #blobEnd = 0;
+  #end: number;
 
-  constructor(listsAt: number, dataAt: number) {
+  constructor(listsAt: number, dataAt: number, blobBytes: number, lengthOf: (text: string) => number) {
     this.listsAt = listsAt;
     this.dataAt = dataAt;
-    this.listEnd = listsAt;
-    this.end = dataAt;
-    this.buffer = Buffer.alloc(dataAt + 16384);
-    this.view = viewOf(this.buffer);
+    this.#words = new Uint32Array(dataAt / 4);
+    this.#blobs = new Uint8Array(blobBytes);
+    this.#lengthOf = lengthOf;
+    this.#listEnd = listsAt;
+    this.#stringsAt = dataAt + blobBytes;
+    this.#end = this.#stringsAt;
   }
 
-  op(at: number, row: Row): void {
-    this.view.setUint32(at, row.form.code, true);
-    this.view.setUint32(at + 4, row.op.optional === true ? OPTIONAL : 0, true);
+  op(at: number, { form, op, values }: Row): void {
+    this.#words[at / 4] = form.code;
+    this.#words[at / 4 + 1] = op.optional === true ? OPTIONAL : 0;
     let slot = at + 8;
-    for (const value of row.values) slot = this.value(slot, value, row.op.what);
+    for (const value of values) slot = this.#value(slot, value, op.what);
   }
 
-  /** Once per place: its upper half is zero before. */
   number(at: number, value: number | bigint): void {
-    // Nearly all of the thousand of a plan; through BigInt they take a millisecond.
-    if (typeof value === 'number' && value >>> 0 === value) this.view.setUint32(at, value, true);
-    else this.buffer.writeBigUInt64LE(BigInt(value), at);
+    if (typeof value === 'number' && value >>> 0 === value) {
+      this.#words[at / 4] = value;
+      return;
+    }
+    const bits = BigInt(value);
+    if (bits !== BigInt.asUintN(64, bits)) throw new RangeError(`${value} does not fit into 64 bits`);
+    this.#words[at / 4] = Number(bits & 0xffffffffn);
+    this.#words[at / 4 + 1] = Number(bits >> 32n);
   }
 
   /** @returns where its data begins */
   string(text: string, what: string): number {
-    const before = this.known.get(text);
-    if (before !== undefined) return before;
     if (text.includes('\0')) throw new TinyrunError('invalid', `Cannot ${what}: a value contains a NUL byte`);
-    const at = this.end;
-    this.reserve(Buffer.byteLength(text) + 1);
-    this.end = at + this.buffer.write(text, at) + 1;
-    this.known.set(text, at);
+    const at = this.#end;
+    this.#texts.push(text);
+    this.#end = at + this.#lengthOf(text) + 1;
     return at;
   }
 
-  finish(): Uint8Array {
+  /** Undefined where a string was longer than was thought. */
+  finish(): Uint8Array | undefined {
     // The reader relies on it: the last byte of a plan is NUL.
-    this.reserve(1);
-    this.end += 1;
-    this.number(16, this.end);
-    return this.buffer.subarray(0, this.end);
+    this.string('', 'end the plan');
+    this.number(16, this.#end);
+    const strings = Buffer.from(`${this.#texts.join('\0')}\0`);
+    if (this.#stringsAt + strings.length !== this.#end) return undefined;
+    const { buffer } = this.#words;
+    return Buffer.concat([new Uint8Array(buffer), this.#blobs, strings]);
   }
 
-  private value(at: number, value: Value, what: string): number {
-    if (value instanceof Uint8Array) {
-      this.number(at, this.bytes(value));
+  #value(at: number, value: Value, what: string): number {
+    if (typeof value === 'string') this.number(at, this.string(value, what));
+    else if (typeof value === 'number' || typeof value === 'bigint') this.number(at, value);
+    else if (typeof value === 'boolean') this.number(at, value ? 1 : 0);
+    else if (value instanceof Uint8Array) {
+      this.number(at, this.#blob(value));
       this.number(at + 8, value.length);
       return at + 16;
-    }
-    if (value === undefined) this.number(at, 0);
-    else if (typeof value === 'string') this.number(at, this.string(value, what));
-    else if (typeof value === 'object') this.number(at, this.list(value, what));
-    else this.number(at, typeof value === 'boolean' ? Number(value) : value);
+    } else if (value !== undefined) this.number(at, this.#list(value, what));
     return at + 8;
   }
 
-  private list(texts: readonly string[], what: string): number {
-    const at = this.listEnd;
-    this.listEnd += (texts.length + 1) * 8;
+  #list(texts: readonly string[], what: string): number {
+    const at = this.#listEnd;
+    this.#listEnd += (texts.length + 1) * 8;
     texts.forEach((text, index) => {
       this.number(at + index * 8, this.string(text, what));
     });
     return at;
   }
 
-  private bytes(bytes: Uint8Array): number {
-    const at = Math.ceil(this.end / 8) * 8;
-    this.end = at;
-    this.reserve(bytes.length);
-    this.buffer.set(bytes, at);
-    this.end = at + bytes.length;
-    return at;
+  #blob(bytes: Uint8Array): number {
+    const at = this.#blobEnd;
+    this.#blobs.set(bytes, at);
+    this.#blobEnd += aligned(bytes.length);
+    return this.dataAt + at;
   }
-
-  /** Fresh bytes are zero: that is every string's end. */
-  private reserve(more: number): void {
-    if (this.end + more <= this.buffer.length) return;
-    const larger = Buffer.alloc(Math.max(this.buffer.length * 2, this.end + more));
-    this.buffer.copy(larger, 0, 0, this.end);
-    this.buffer = larger;
-    this.view = viewOf(larger);
-  }
-}
-
-function viewOf({ buffer, byteOffset, byteLength }: Buffer): DataView {
-  return new DataView(buffer, byteOffset, byteLength);
 }

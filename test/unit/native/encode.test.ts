@@ -146,6 +146,27 @@ describe('encodePlan()', () => {
     expect(plan.list(plan.number(at + 24))).toEqual([`A=${long}`]);
   });
 
+  test('counts bytes, not characters', () => {
+    const op: Op = {
+      op: 'exec',
+      what: '',
+      paths: ['/\u00e4'],
+      argv: ['\u20ac', '\u{1f600}', '\ud800'],
+      env: ['A=b'],
+    };
+    const plan = decoded(encodePlan(planOf([op])));
+    const at = plan.phases[1]?.at ?? 0;
+    expect(plan.list(plan.number(at + 8))).toEqual(['/\u00e4']);
+    expect(plan.list(plan.number(at + 16))).toEqual(['\u20ac', '\u{1f600}', '\ufffd']);
+    expect(plan.list(plan.number(at + 24))).toEqual(['A=b']);
+  });
+
+  test('refuses numbers of more than 64 bits', () => {
+    const op: Op = { op: 'rlimit', what: '', resource: 'RLIMIT_CORE', soft: 0n, hard: 2n ** 64n };
+    expect(() => encodePlan(planOf([op]))).toThrow('does not fit');
+    expect(() => encodePlan(planOf([{ ...op, hard: -1n }]))).toThrow('does not fit');
+  });
+
   test('refuses a NUL byte and an unknown resource', () => {
     const hostile: Op = { op: 'hostname', what: 'set the host name', name: 'a\0b' };
     expect(() => encodePlan(planOf([hostile]))).toThrow(
