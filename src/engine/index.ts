@@ -4,16 +4,10 @@
  */
 import { DEFAULT_ROOTS, pathsOf } from '../disk/paths.ts';
 import type { CheckedStore } from '../image/check.ts';
-import type { ImageTree } from '../image/image-tree.ts';
-import type { LoadedImage } from '../image/load.ts';
-import type { PullForecast } from '../image/pull-check.ts';
-import type { RemovedImage } from '../image/store.ts';
-import type { StoredImage } from '../image/stored-image.ts';
 import type { Session } from '../native/launch.ts';
 import { useNativeDirectory } from '../native/library.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { LayoutServer, ServeOptions } from '../registry/server/server.ts';
-import type { LoadHow, SaveHow } from './archive.ts';
 import type { BuildRequest, BuiltImage } from './build.ts';
 import type { CacheEntry, PruneCacheHow, PrunedCache } from './build-cache.ts';
 import type { CheckedBuild } from './build-lint.ts';
@@ -21,7 +15,6 @@ import type { CheckHow } from './check.ts';
 import type { CommitRequest } from './commit.ts';
 import { type ContainerRequest, completeOptions } from './container-options.ts';
 import type { Container } from './containers.ts';
-import type { CopiedImage, CopyHow } from './copy.ts';
 import type { Copied, CopyFilesHow, CopyPlace } from './copy-files.ts';
 import type { Core, EngineOptions } from './core.ts';
 import type { Created, CreateHow } from './create.ts';
@@ -30,24 +23,17 @@ import type { DiskUsage } from './disk-usage.ts';
 import type { EngineEvent, EventsHow } from './event-stream.ts';
 import type { ExecHow, ExecRequest, ExecSession } from './exec.ts';
 import type { Collected, GcHow } from './gc.ts';
-import type { HistoryStep } from './history.ts';
-import type { Pruned, PruneHow } from './images.ts';
+import { type ImageEngine, imageEngine } from './image-engine.ts';
 import type { ImportRequest } from './import.ts';
 import type { Inspection } from './inspect.ts';
 import type { ContainerSummary, ListHow } from './list.ts';
-import type { LoginRequest } from './login.ts';
 import type { LogEntry, LogsHow } from './logs.ts';
-import type { Annotation, PushedList } from './manifest-lists.ts';
 import type { NetworkFacts } from './network-facts.ts';
 import type { NetworkView, NewNetwork } from './networks.ts';
 import type { PrunedContainers } from './prune.ts';
-import type { Pulled, PullHow } from './pull.ts';
-import type { PushedImage, PushHow } from './push.ts';
 import type { Readiness, ReadyHow } from './ready.ts';
-import type { RemoteHow, RemoteManifest } from './remote.ts';
 import type { RemoveHow } from './remove.ts';
 import type { RestartHow } from './restart.ts';
-import type { Served, ServeHow } from './serve.ts';
 import type { Started, StartHow } from './start.ts';
 import type { Stats, StatsHow } from './stats.ts';
 import type { StopHow } from './stop.ts';
@@ -60,19 +46,11 @@ export type { ErrorKind } from '../errors.ts';
 export { TinyrunError } from '../errors.ts';
 export type { CheckedStore } from '../image/check.ts';
 export type { GcPolicy } from '../image/gc-policy.ts';
-export type { ImageTree, PlatformImage } from '../image/image-tree.ts';
-export type { LoadedImage } from '../image/load.ts';
-export type { LayerForecast, PullForecast } from '../image/pull-check.ts';
-export type { PullEvent } from '../image/pull-events.ts';
-export type { PushEvent } from '../image/push.ts';
-export type { RemovedImage } from '../image/store.ts';
-export type { StoredImage } from '../image/stored-image.ts';
 export type { Finding } from '../image/trouble.ts';
 export type { ExitRecord, Session } from '../native/launch.ts';
 export type { Digest } from '../oci/digest.ts';
 export type { Platform } from '../oci/image-spec.ts';
 export type { LayoutServer, ServeOptions } from '../registry/server/server.ts';
-export type { LoadHow, SaveHow } from './archive.ts';
 export type { BuildRequest, BuiltImage } from './build.ts';
 export type { CacheEntry, PruneCacheHow, PrunedCache } from './build-cache.ts';
 export type { CheckedBuild } from './build-lint.ts';
@@ -80,7 +58,6 @@ export type { CheckHow } from './check.ts';
 export type { CommitRequest } from './commit.ts';
 export type { ContainerRequest } from './container-options.ts';
 export type { Container, ContainerRecord, StateRecord, Status } from './containers.ts';
-export type { CopiedImage, CopyHow } from './copy.ts';
 export type { Copied, CopyFilesHow, CopyPlace } from './copy-files.ts';
 export type { EngineOptions } from './core.ts';
 export type { Created, CreateHow, PullPolicy } from './create.ts';
@@ -89,14 +66,11 @@ export type { DiskUsage, Usage } from './disk-usage.ts';
 export type { EngineEvent, EventsHow } from './event-stream.ts';
 export type { ExecHow, ExecRequest, ExecSession } from './exec.ts';
 export type { Collected, GcHow } from './gc.ts';
-export type { HistoryStep } from './history.ts';
-export type { Pruned, PruneHow } from './images.ts';
+export type * from './image-engine.ts';
 export type { ImportRequest } from './import.ts';
 export type { Inspection } from './inspect.ts';
 export type { ContainerSummary } from './list.ts';
-export type { LoginRequest } from './login.ts';
 export type { LogEntry, LogsHow } from './logs.ts';
-export type { Annotation, PushedList } from './manifest-lists.ts';
 export type { NetworkFacts } from './network-facts.ts';
 export type { NetworkView, NewNetwork } from './networks.ts';
 export type {
@@ -109,12 +83,8 @@ export type {
   SecurityOption,
 } from './options.ts';
 export type { PrunedContainers } from './prune.ts';
-export type { Pulled, PullHow } from './pull.ts';
-export type { PushedImage, PushHow } from './push.ts';
 export type { Readiness, ReadyHow, WaitFor } from './ready.ts';
-export type { RemoteHow, RemoteManifest } from './remote.ts';
 export type { RestartHow } from './restart.ts';
-export type { Served, ServeHow } from './serve.ts';
 export type { Started, StartHow } from './start.ts';
 export type { Stats, StatsHow, Usage as ContainerUsage } from './stats.ts';
 export type { StopHow } from './stop.ts';
@@ -123,7 +93,7 @@ export type { Changes, Updated } from './update.ts';
 export type { NewVolume, VolumeFacts } from './volumes.ts';
 
 /** Containers are named by name, id, or the beginning of an id; every method throws TinyrunError. */
-export interface Engine {
+export interface Engine extends ImageEngine {
   create(request: ContainerRequest, how?: CreateHow): Promise<Created>;
   start(container: string, how: StartHow): Promise<Started>;
   /** Names of what `start --all-restartable` starts: what has a restart policy and was not stopped by the user, oldest first. */
@@ -191,19 +161,6 @@ export interface Engine {
   /** What happens to containers and images, by whichever process. */
   events(how?: EventsHow): AsyncGenerator<EngineEvent>;
   inspect(container: string): Promise<Inspection>;
-  images(): Promise<StoredImage[]>;
-  inspectImage(image: string): Promise<Inspection | undefined>;
-  removeImage(image: string, how?: { readonly force?: boolean }): Promise<RemovedImage>;
-  /** Gives an image another name. */
-  tagImage(image: string, name: string): Promise<void>;
-  /** Takes names from an image, which stays. @param names default: all its tags @returns those that went */
-  untagImage(image: string, names?: readonly string[]): Promise<readonly string[]>;
-  /** Images by what their names point to, with platforms and what they share. */
-  imageTrees(): Promise<ImageTree[]>;
-  /** How an image was made, the newest step first. */
-  history(image: string): Promise<HistoryStep[]>;
-  /** Removes images that nothing names or, with `all`, that nothing uses. */
-  pruneImages(how?: PruneHow): Promise<Pruned>;
   diskUsage(): Promise<DiskUsage>;
   /** Verifies every document, blob and unpacked layer of the store; with `repair`, mends what it can. */
   check(how?: CheckHow): Promise<CheckedStore>;
@@ -224,52 +181,13 @@ export interface Engine {
   removeVolume(name: string): Promise<void>;
   /** Removes volumes that no container has. @param matches default: those without a name of their own */
   pruneVolumes(matches?: (volume: VolumeFacts) => boolean): Promise<{ deleted: string[]; reclaimed: number }>;
-  pull(image: string, how?: PullHow): Promise<Pulled>;
   /** The image of a Dockerfile. */
   build(request: BuildRequest): Promise<BuiltImage>;
   /** `build --check`: the findings of all checks; nothing is built. */
   checkBuild(request: BuildRequest): Promise<CheckedBuild>;
-  /** What a pull would do now; nothing is kept of what is asked for it. */
-  forecast(image: string, how?: PullHow): Promise<PullForecast>;
   /** What builds keep, what was used longest ago first. */
   buildCache(): Promise<CacheEntry[]>;
   pruneBuildCache(how?: PruneCacheHow): Promise<PrunedCache>;
-  /** Sends an image to the registry that its name says. */
-  push(image: string, how?: PushHow): Promise<PushedImage[]>;
-  /**
-   * Copies an image from one place to another, byte for byte, unpacking nothing but what comes into the store.
-   * @param source `docker://NAME`, `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`, `docker-archive:FILE[:NAME]`, `store:NAME`
-   * @param destination the same
-   */
-  copy(source: string, destination: string, how?: CopyHow): Promise<CopiedImage>;
-  /** All tags that a repository has in its registry. */
-  remoteTags(repository: string, how?: RemoteHow): Promise<string[]>;
-  /** A manifest or index as the registry has it. */
-  remoteManifest(image: string, how?: RemoteHow): Promise<RemoteManifest>;
-  /** An image as inspectImage() shows it, without pulling it. */
-  remoteImage(image: string, how?: RemoteHow & { readonly platform?: string }): Promise<Inspection>;
-  /** A list of manifests in registries, to be pushed. @returns its canonical name */
-  createManifestList(
-    list: string,
-    images: readonly string[],
-    how?: RemoteHow & { readonly amend?: boolean },
-  ): Promise<string>;
-  /** Says for which platform one of its manifests is. */
-  annotateManifestList(list: string, image: string, annotation: Annotation): Promise<void>;
-  /** The document of a list that is being made. */
-  localManifestList(list: string): Promise<Uint8Array | undefined>;
-  pushManifestList(list: string, how?: RemoteHow & { readonly purge?: boolean }): Promise<PushedList>;
-  removeManifestList(list: string): Promise<void>;
-  /** The images of the store, or of another OCI layout, as a registry that can be read. */
-  serve(how?: ServeHow): Promise<Served>;
-  /** A tar of images that is an OCI layout and a docker archive in one, as a stream. */
-  save(images: readonly string[], how?: SaveHow): Promise<AsyncIterable<Uint8Array>>;
-  /** The images of such a tar, of `docker save` in any form, or of an OCI layout; gzip and zstd are undone. */
-  load(archive: AsyncIterable<Uint8Array>, how?: LoadHow): Promise<LoadedImage[]>;
-  /** Verifies credentials and keeps them where Docker does. @returns the file that has the password unencrypted now */
-  login(request: LoginRequest): Promise<{ plainFile?: string }>;
-  /** @param server empty: Docker Hub */
-  logout(server: string): Promise<{ server: string; removed: boolean }>;
   /** Clears away what killed monitors and commands left; `quick`: only what needs no look at every container. */
   recover(how?: { readonly quick?: boolean }): Promise<void>;
   /** Removes everything of this store. */
@@ -284,6 +202,7 @@ export interface Engine {
 export function openEngine(options: EngineOptions = {}): Engine {
   const core = coreOf(options);
   return {
+    ...imageEngine(core),
     root: core.paths.root,
     runRoot: core.paths.runRoot,
     create: async (request, how) =>
@@ -327,14 +246,6 @@ export function openEngine(options: EngineOptions = {}): Engine {
     clearLogs: async (text) => (await import('./logs.ts')).clearLogs(core, text),
     events: (how) => eventsOf(core, how),
     inspect: async (text) => (await import('./inspect.ts')).inspectContainer(core, text),
-    images: async () => (await import('./images.ts')).listImages(core),
-    inspectImage: async (text) => (await import('./inspect.ts')).inspectImage(core, text),
-    removeImage: async (text, how) => (await import('./images.ts')).removeImage(core, text, how),
-    tagImage: async (text, name) => (await import('./images.ts')).tagImage(core, text, name),
-    untagImage: async (text, names) => (await import('./images.ts')).untagImage(core, text, names),
-    imageTrees: async () => (await import('./images.ts')).listTrees(core),
-    history: async (text) => (await import('./history.ts')).imageHistory(core, text),
-    pruneImages: async (how) => (await import('./images.ts')).pruneImages(core, how),
     check: async (how) => (await import('./check.ts')).checkStore(core, how),
     collectGarbage: async (how) => (await import('./gc.ts')).collectGarbage(core, how),
     createNetwork: async (request) => (await import('./networks.ts')).createNetwork(core, request),
@@ -350,31 +261,10 @@ export function openEngine(options: EngineOptions = {}): Engine {
     pruneVolumes: async (matches = ({ anonymous }) => anonymous) =>
       (await import('./volumes.ts')).pruneVolumes(core, matches),
     diskUsage: async () => (await import('./disk-usage.ts')).diskUsage(core),
-    pull: async (text, how) => (await import('./pull.ts')).pullImage(core, text, how),
     build: async (request) => (await import('./build.ts')).buildImage(core, request),
     checkBuild: async (request) => (await import('./build-lint.ts')).checkBuild(core, request),
-    forecast: async (text, how) => (await import('./pull.ts')).forecastImage(core, text, how),
     buildCache: async () => (await import('./build-cache.ts')).buildCache(core),
     pruneBuildCache: async (how) => (await import('./build-cache.ts')).pruneBuildCache(core, how),
-    push: async (text, how) => (await import('./push.ts')).pushImage(core, text, how),
-    copy: async (source, destination, how) =>
-      (await import('./copy.ts')).copyImage(core, source, destination, how),
-    remoteTags: async (text, how) => (await import('./remote.ts')).remoteTags(core, text, how),
-    remoteManifest: async (text, how) => (await import('./remote.ts')).remoteManifest(core, text, how),
-    remoteImage: async (text, how) => (await import('./remote.ts')).remoteImage(core, text, how),
-    createManifestList: async (list, images, how) =>
-      (await import('./manifest-lists.ts')).createManifestList(core, list, images, how),
-    annotateManifestList: async (list, image, annotation) =>
-      (await import('./manifest-lists.ts')).annotateManifestList(core, list, image, annotation),
-    localManifestList: async (list) => (await import('./manifest-lists.ts')).localManifestList(core, list),
-    pushManifestList: async (list, how) =>
-      (await import('./manifest-lists.ts')).pushManifestList(core, list, how),
-    removeManifestList: async (list) => (await import('./manifest-lists.ts')).removeManifestList(core, list),
-    serve: async (how) => (await import('./serve.ts')).serveImages(core, how),
-    save: async (texts, how) => (await import('./archive.ts')).saveImages(core, texts, how),
-    load: async (archive, how) => (await import('./archive.ts')).loadImages(core, archive, how),
-    login: async (request) => (await import('./login.ts')).login(core, request),
-    logout: async (server) => (await import('./login.ts')).logout(core, server),
     recover: async (how) => (await import('./recover.ts')).recoverAll(core, how),
     cgroupVersion: async () =>
       (await import('../cgroups/host.ts')).hostCgroups().version.replace(/v|none/, ''),
