@@ -235,6 +235,8 @@ describe('system prune', () => {
     const asked = await box.run(['system', 'prune']);
     expect(asked.code).toBe(1);
     expect(asked.stderr).toContain('Give --force');
+    const refused = await box.run(['system', 'prune', '-f', '--volumes', '--filter', 'until=24h']);
+    expect(refused.stderr).toContain('The "until" filter is not supported with "--volumes"');
     const filtered = await box.ok(['system', 'prune', '-af', '--filter', 'until=24h']);
     expect(filtered).not.toContain(container);
     const pruned = await box.ok(['system', 'prune', '-af']);
@@ -243,5 +245,15 @@ describe('system prune', () => {
     );
     expect(pruned).toMatch(/\n\nTotal reclaimed space: [0-9.]+MB$/);
     expect(await box.ok(['system', 'prune', '-f'])).toBe('Total reclaimed space: 0B');
+  });
+
+  it('removes anonymous volumes only with --volumes, and never named ones', async () => {
+    const anonymous = await box.ok(['volume', 'create']);
+    const named = await box.ok(['volume', 'create', 'named']);
+    expect(await box.ok(['system', 'prune', '-f'])).toBe('Total reclaimed space: 0B');
+    const pruned = await box.ok(['system', 'prune', '-f', '--volumes']);
+    expect(pruned).toMatch(new RegExp(`^Deleted Volumes:\n${anonymous}\n\nTotal reclaimed space: `));
+    expect(await box.ok(['volume', 'ls', '-q'])).toBe(named);
+    await box.ok(['volume', 'rm', named]);
   });
 });
