@@ -4,22 +4,25 @@
  */
 import { spawnSync } from 'node:child_process';
 import { cpus, totalmem } from 'node:os';
+import { peakOf, processorTime } from './cost.mjs';
 import { docker } from './docker.mjs';
 import { images } from './images.mjs';
 import { memoryTable } from './memory.mjs';
 import { podman } from './podman.mjs';
+import { rawPull } from './raw.mjs';
 import { markdown, measure } from './rounds.mjs';
-import { scratch } from './scratch.mjs';
+import { must, scratch } from './scratch.mjs';
 import { tinyrun } from './tinyrun.mjs';
 
 const flags = process.argv.slice(2);
 const rounds = Number(flags[flags.indexOf('--rounds') + 1] ?? 0) || 15;
 const wanted = flags.filter((flag) => /^[a-z]+$/.test(flag));
 const want = (name) => wanted.length === 0 || wanted.includes(name);
+const wantsImages = ['pull', 'push', 'save', 'load'].some(want);
 
 const space = scratch();
 try {
-  const registry = await images(space, { large: want('pull') });
+  const registry = await images(space, { large: wantsImages });
   const ours = tinyrun(space, registry);
   const peers = [await docker(space, registry), podman(space, registry)];
   const engines = [ours, ...peers];
@@ -37,16 +40,58 @@ try {
       console.log(markdown(`run --rm busybox true, network ${network}`, rows));
     }
   }
-  if (want('pull')) {
-    const rows = measure(
+  if (wantsImages) {
+    // In a pull, a push … the client's processes end, and count as this one's children.
+    const cpuOf = (engine) => () => processorTime([process.pid, ...engine.daemons]);
+    const few = Math.max(1, Math.floor(rounds / 5));
+    const table = (title, competitors) => console.log(markdown(title, measure(competitors, few)));
+    const each = (before, once) =>
       engines.map((engine) => ({
         name: engine.name,
-        before: () => engine.forget('app'),
-        once: () => engine.pull('app'),
-      })),
-      Math.max(3, Math.floor(rounds / 5)),
-    );
-    console.log(markdown('pull of an 8-layer node application, cold store, loopback registry', rows));
+        cpu: cpuOf(engine),
+        before: (round) => before(engine, round),
+        once: (round) => once(engine, round),
+      }));
+    const file = (engine) => space.path(`${engine.name}.tar`);
+    if (want('pull')) {
+      const pulls = each(
+        (engine) => engine.forget('app'),
+        (engine) => engine.pull('app'),
+      );
+      const raw = { ...(await rawPull(space, registry, 'app')), cpu: () => processorTime([process.pid]) };
+      table('pull of an 8-layer node application, cold store, loopback registry', [...pulls, raw]);
+      console.log('\n**most memory during that pull** (PSS of all its processes)\n\n| | MB |\n|---|---|');
+      for (const engine of engines) {
+        engine.forget('app');
+        const megabytes = peakOf(engine.processes, () => engine.pull('app'));
+        console.log(`| ${engine.name} | ${megabytes.toFixed(0)} |`);
+      }
+    }
+    if (want('push') || want('save') || want('load')) for (const engine of engines) engine.pull('app');
+    if (want('push')) {
+      const target = (engine, round) => `${registry}/pushed/${engine.name}${round + 1}`;
+      const push = (engine, round) => engine.push('app', target(engine, round));
+      table(
+        'push of that image to a repository that does not exist',
+        each(() => {}, push),
+      );
+    }
+    if (want('save') || want('load')) {
+      const save = (engine) => engine.save('app', file(engine));
+      table(
+        'save of that image',
+        each((engine) => must('rm', ['-f', file(engine)]), save),
+      );
+    }
+    if (want('load')) {
+      table(
+        'load of what it saved',
+        each(
+          (engine) => engine.forget('app'),
+          (engine) => engine.load(file(engine)),
+        ),
+      );
+    }
   }
   if (want('memory')) console.log(memoryTable(engines, 10));
 } finally {

@@ -16,10 +16,10 @@ export async function docker(space, registry) {
     HOME: space.path('docker-home'),
     DOCKER_HOST: host,
   };
-  space.daemon('containerd', ['--config', space.path('containerd.toml')], { env });
+  const store = space.daemon('containerd', ['--config', space.path('containerd.toml')], { env });
   for (let i = 0; i < 100 && spawnSync('test', ['-S', containerd]).status !== 0; i += 1)
     spawnSync('sleep', ['0.1']);
-  space.daemon(
+  const daemon = space.daemon(
     '/usr/sbin/dockerd',
     [
       '--containerd',
@@ -49,6 +49,14 @@ export async function docker(space, registry) {
     version: () => `docker ${must(cli, ['version', '--format', '{{.Server.Version}}'], { env }).trim()}`,
     pull: (name) => must(cli, ['pull', '-q', image(name)], { env }),
     forget: (name) => spawnSync(cli, ['rmi', '-f', image(name)], { env, stdio: 'ignore' }),
+    push: (name, to) => {
+      must(cli, ['tag', image(name), to], { env });
+      must(cli, ['push', '-q', to], { env });
+    },
+    save: (name, file) => must(cli, ['save', '-o', file, image(name)], { env }),
+    load: (file) => must(cli, ['load', '-q', '-i', file], { env }),
+    daemons: [store.pid, daemon.pid],
+    processes: /^\S*(docker|dockerd|docker-untar|docker-applyLayer|containerd|unpigz) /,
     true: (network) => must(cli, ['run', '--rm', '--network', network, image('busybox'), 'true'], { env }),
     sleeper: () => must(cli, ['run', '-d', image('busybox'), 'sleep', '1000'], { env }).trim(),
     remove: (id) => must(cli, ['rm', '-f', id], { env }),

@@ -36,7 +36,7 @@ function matching(pattern) {
   });
 }
 
-function pss(pid) {
+export function pss(pid) {
   try {
     return Number(/^Pss:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))?.[1] ?? 0);
   } catch {

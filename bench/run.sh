@@ -1,12 +1,13 @@
 #!/bin/sh
 # Installs the peers, and runs the benchmark in a network and mount namespace of its own: the peers' bridges, firewall
-# rules and mounts die with it.   usage: bench/run.sh [start] [pull] [memory] [--rounds N]
+# rules and mounts die with it.   usage:
+#   bench/run.sh [start] [pull] [push] [save] [load] [memory] [--rounds N]
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 [ "$(id -u)" = 0 ] || { echo "bench: needs root" >&2; exit 1; }
 need=""
 for pair in dockerd:docker.io podman:podman containerd:containerd runc:runc iptables:iptables docker-registry:docker-registry \
-  ip:iproute2 nft:nftables mmdebstrap:mmdebstrap hyperfine:hyperfine; do
+  ip:iproute2 nft:nftables mmdebstrap:mmdebstrap hyperfine:hyperfine igzip:isal curl:curl; do
   command -v "${pair%%:*}" >/dev/null 2>&1 || [ -x "/usr/sbin/${pair%%:*}" ] || need="$need ${pair#*:}"
 done
 if [ -n "$need" ]; then
@@ -19,7 +20,7 @@ if [ -n "$need" ]; then
 fi
 # The base of the pull benchmark's image is fetched here: the namespace below has no network.
 case " $* " in
-  *" pull "*) wanted=1 ;;
+  *" pull "* | *" push "* | *" save "* | *" load "*) wanted=1 ;;
   *" start "* | *" memory "*) wanted="" ;;
   *) wanted=1 ;;
 esac

@@ -26,6 +26,15 @@ export function tinyrun(space, registry) {
     version: () => must(BINARY, ['--version'], { env }).trim(),
     pull: (name) => must(BINARY, ['pull', '-q', name], { env }),
     forget: (name) => spawnSync(BINARY, ['rmi', '-f', name], quiet),
+    push: (name, to) => {
+      must(BINARY, ['tag', name, to], { env });
+      must(BINARY, ['push', '-q', to], { env });
+    },
+    save: (name, file) => must(BINARY, ['save', '-o', file, name], { env }),
+    load: (file) => must(BINARY, ['load', '-q', '-i', file], { env }),
+    /** None of its processes lives longer than the command. */
+    daemons: [],
+    processes: /dist\/tinyrun\.cjs|^\S*tinyrun-unpack /,
     true: (network) => must(BINARY, ['run', '--rm', '--network', network, 'busybox', 'true'], { env }),
     sleeper: () => must(BINARY, ['run', '-d', 'busybox', 'sleep', '1000'], { env }).trim(),
     remove: (id) => must(BINARY, ['rm', '-f', id], { env }),

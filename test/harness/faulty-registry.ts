@@ -55,6 +55,8 @@ export interface FaultyRegistry {
   ): { manifest: Descriptor; config: Descriptor; layer: Descriptor };
   /** Requests whose `METHOD path` contains this. */
   count(text: string): number;
+  /** Cuts every connection that is open now. */
+  cut(): void;
   /** Makes the tokens given out so far worthless. */
   revokeTokens(): void;
   close(): Promise<void>;
@@ -90,6 +92,7 @@ export async function startFaultyRegistry(): Promise<FaultyRegistry> {
     },
     addImage: (repository, tag, layer) => addImage(registry, repository, tag, layer),
     count: (text) => registry.seen.filter(({ method, path }) => `${method} ${path}`.includes(text)).length,
+    cut: () => server.closeAllConnections(),
     revokeTokens: () => tokens.clear(),
     close: () => closeServer(server),
   };

@@ -187,6 +187,42 @@ describe('a pull that is killed', () => {
     }
   });
 
+  // By hand with more, such as TINYRUN_TEST_CUT_MB=1000: what a cut costs does not grow with the size.
+  const size = Number(process.env.TINYRUN_TEST_CUT_MB ?? 100);
+
+  it('or cut off, twenty times in all, transfers little more than every byte once', async () => {
+    const some = await Promise.all([0.5, 0.1, 0.3, 0.1].map((part, n) => bigLayer(`cut${n}`, part * size)));
+    publish('big', some);
+    slowDown(Math.max(8, size / 40) * MB);
+    const total = sizeOf(some);
+    const goals = Array.from({ length: 20 }, () => Math.random() * 0.97 * total).sort((a, b) => a - b);
+    const begin = (): { child: ChildProcessWithoutNullStreams; end: ReturnType<typeof ended> } => {
+      const child = box.start(['pull', '-q', 'big']);
+      return { child, end: ended(child) };
+    };
+    let { child, end } = begin();
+    for (const [at, goal] of goals.entries()) {
+      await until(`${goal} bytes are sent`, () => bytesSent() >= goal, 60_000);
+      if (at % 2 === 0) {
+        registry.cut();
+        continue;
+      }
+      expect(child.kill('SIGKILL')).toBe(true);
+      await end;
+      ({ child, end } = begin());
+    }
+    const { code, stderr } = await end;
+    expect(code, stderr).toBe(0);
+    expect(bytesSent() / total).toBeLessThanOrEqual(1.1);
+    expect(wholeLayers(some)).toBe(some.length);
+    for (const { descriptor } of some) {
+      expect(sha256(readFileSync(join(box.root, 'blobs/sha256', hexOf(descriptor.digest))))).toBe(
+        hexOf(descriptor.digest),
+      );
+    }
+    expect(await leftovers(box.root)).toEqual([]);
+  }, 300_000);
+
   it('through its unpacker says so, and goes on the next time', async () => {
     publish('big', layers);
     slowDown(14 * MB);
