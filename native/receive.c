@@ -36,6 +36,8 @@ static void restore(void) {
 /* Bit n: signal n is caught from now on; 0: all as it was before. */
 int tinyrun_watch_signals(uint32_t signals) {
     struct sigaction action = {.sa_handler = catch, .sa_flags = SA_RESTART};
+    /* Not given back for a moment: the one that comes then would end the process. */
+    if (signals == watched) return 0;
     restore();
     if (signals == 0) return 0;
     if (caught[0] < 0 && syscall(SYS_pipe2, caught, O_CLOEXEC | O_NONBLOCK) < 0) return -errno;

@@ -1,4 +1,4 @@
-import type { Session } from '../engine/index.ts';
+import type { OutputListener, Session } from '../engine/index.ts';
 import { leaveOutputAlone } from '../engine/terminal.ts';
 import type { Context, Output, SignalName } from './context.ts';
 import { detachWatcher } from './detach-keys.ts';
@@ -73,14 +73,14 @@ async function followSession(
 ): Promise<AttachEnd> {
   // Nothing that listened before has to be told any more.
   context.onSignal([], () => {});
-  session.onOutput((stream, chunk) => {
+  const show: OutputListener = (stream, chunk) => {
     if (stream === 'stdout' ? how.stdout : how.stderr)
       (stream === 'stdout' ? context.stdout : context.stderr).write(chunk);
-  });
+  };
   const { names, take } = signalTaker(context, how);
   const numbers = names.map((name) => NUMBERS[name]);
   for (;;) {
-    const turn = follow(numbers);
+    const turn = follow(numbers, show);
     if (turn.type === 'exited') return { type: 'exited', exitCode: turn.record.exitCode };
     const name = names.find((one) => NUMBERS[one] === turn.signal);
     const end = name === undefined ? undefined : await take(name);

@@ -47,7 +47,7 @@ export { TinyrunError } from '../errors.ts';
 export type { CheckedStore } from '../image/check.ts';
 export type { GcPolicy } from '../image/gc-policy.ts';
 export type { Finding } from '../image/trouble.ts';
-export type { ExitRecord, Session } from '../native/launch.ts';
+export type { ExitRecord, OutputListener, Session } from '../native/launch.ts';
 export type { Digest } from '../oci/digest.ts';
 export type { Platform } from '../oci/image-spec.ts';
 export type { LayoutServer, ServeOptions } from '../registry/server/server.ts';

@@ -66,8 +66,10 @@ class FollowedSession implements Session {
     return { started: { pid: this.pid, startTime: this.startTime }, session: this };
   }
 
-  follow(signals: readonly number[]): Turn {
+  follow(signals: readonly number[], listener: OutputListener): Turn {
+    // First: whoever sees the first output may answer with a signal.
     watchSignals(signals);
+    this.onOutput(listener);
     while (this.#exit === undefined) {
       const got = this.#receive();
       if (got === 'end') throw connectionEnded();

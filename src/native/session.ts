@@ -48,11 +48,11 @@ export interface Session {
   /** Leaves; the container goes on. */
   close(): void;
   /**
-   * Waits until the container has ended or one of these signals comes to this process. This thread does nothing else meanwhile; the output
-   * goes to the listener of {@link onOutput}. Only of a launch that was to be `followed`, and the only way to follow it.
+   * Waits until the container has ended or one of these signals comes to this process. This thread does nothing else meanwhile. Only of
+   * a launch that was to be `followed`, and the only way to follow it.
    * @param signals their numbers
    */
-  readonly follow?: (signals: readonly number[]) => Turn;
+  readonly follow?: (signals: readonly number[], listener: OutputListener) => Turn;
 }
 
 /** What ended a wait. */
