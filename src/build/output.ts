@@ -1,5 +1,6 @@
 import { TinyrunError } from '../errors.ts';
 import { parseBool } from '../oci/go-values.ts';
+import { splitFields } from './csv.ts';
 
 /** `-o`: where the result of a build goes. https://docs.docker.com/build/exporters/ */
 export type BuildOutput =
@@ -59,7 +60,7 @@ export interface ParsedOutput {
  * @throws TinyrunError in buildx's words
  */
 export function parseOutput(text: string): ParsedOutput {
-  const fields = splitCsv(text);
+  const fields = splitFields(text, `invalid output ${JSON.stringify(text)}`);
   if (fields.length === 1 && !text.includes('='))
     return { output: text === '-' ? { type: 'tar', dest: '-' } : { type: 'local', dest: text }, packing: {} };
   const values = new Map<string, string>();
@@ -135,18 +136,6 @@ function booleanOf(values: ReadonlyMap<string, string>, key: string): boolean | 
     return text === '' || parseBool(text);
   } catch {
     throw invalid(`non-bool value specified for ${key}`);
-  }
-}
-
-/** Fields between commas; quoted ones may hold some: `type=image,"name=a,b"`. */
-function splitCsv(text: string): string[] {
-  const fields: string[] = [];
-  const grammar = /(?:"((?:[^"]|"")*)"|([^,"]*))(,|$)/y;
-  for (;;) {
-    const match = grammar.exec(text);
-    if (match === null) throw invalid(`invalid output ${JSON.stringify(text)}`);
-    fields.push(match[1]?.replaceAll('""', '"') ?? match[2] ?? '');
-    if (match[3] === '') return fields;
   }
 }
 

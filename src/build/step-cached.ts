@@ -29,6 +29,7 @@ export async function cachedLayer({ solver }: StageWork, making: Making): Promis
       const found = making.isCached ? findStep(paths, next) : undefined;
       if (found !== undefined) {
         for (const known of keys) saveStep(paths, known, found);
+        for (const known of [...keys, next]) solver.input.onStep?.(known, found);
         vertex.cached();
         return found.layer;
       }
@@ -38,6 +39,7 @@ export async function cachedLayer({ solver }: StageWork, making: Making): Promis
     return await whileAlone(paths, last, async () => {
       const found = making.isCached ? findStep(paths, last) : undefined;
       if (found !== undefined) {
+        solver.input.onStep?.(last, found);
         vertex.cached();
         return found.layer;
       }
@@ -52,6 +54,7 @@ export async function cachedLayer({ solver }: StageWork, making: Making): Promis
         const step = { layer, bytes, description: making.description };
         // Before the lock is given up: whoever waits for it takes the result.
         for (const known of keys) saveStep(paths, known, { ...step, boot: bootId() });
+        for (const known of keys) solver.input.onStep?.(known, step);
         const saved = made.durable.then(() => {
           for (const known of keys) saveStep(paths, known, step);
         });

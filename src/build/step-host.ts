@@ -1,5 +1,5 @@
 import type { Paths } from '../disk/paths.ts';
-import type { BuiltLayer } from '../image/cached-steps.ts';
+import type { BuiltLayer, CachedStep } from '../image/cached-steps.ts';
 import type { ImageConfig, Platform } from '../oci/image-spec.ts';
 import type { BuildContext } from './context.ts';
 import type { Dockerfile } from './dockerfile/ast.ts';
@@ -136,6 +136,8 @@ export interface SolveInput {
   readonly allowInsecure: boolean;
   readonly layerHow: LayerHow;
   readonly onEvent: OnBuildEvent;
+  /** Told of each step that made a layer or had one in the cache. */
+  readonly onStep?: (key: string, step: CachedStep) => void;
   readonly signal: AbortSignal;
   /** Milliseconds since 1970. */
   readonly now: () => number;

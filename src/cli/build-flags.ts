@@ -13,6 +13,8 @@ const ROWS: readonly Row[] = [
   ['allow', 'list', 'Allow extra privileged entitlement (security.insecure, network.host)'],
   ['build-arg', 'list', 'Set build-time variables'],
   ['build-context', 'list', 'Additional build contexts (e.g., name=path)'],
+  ['cache-from', 'list', 'External cache sources (e.g., "user/app:cache", "type=local,src=path/to/dir")'],
+  ['cache-to', 'list', 'Cache export destinations (e.g., "type=local,dest=path/to/dir")'],
   ['call', 'string', 'Set method for evaluating build (build, check)', { default: 'build' }],
   ['cgroup-parent', 'string', 'Set the parent cgroup for the RUN instructions during build'],
   ['check', 'bool', 'Shorthand for "--call=check"'],
@@ -105,6 +107,8 @@ export async function buildOptions(parsed: Parsed, context: Context): Promise<Bu
     },
     compression: compressionOf(parsed.string('compression')),
     ...(epoch === undefined ? {} : { epoch }),
+    cacheFrom: parsed.list('cache-from'),
+    cacheTo: parsed.list('cache-to'),
     squash: parsed.bool('squash'),
   };
 }

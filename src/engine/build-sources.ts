@@ -4,7 +4,6 @@ import type { IgnoreMatcher } from '../build/ignore.ts';
 import type { SourceHost } from '../build/source-host.ts';
 import type { Vertices } from '../build/step-events.ts';
 import type { NamedContext } from '../build/step-host.ts';
-import { TinyrunError } from '../errors.ts';
 import { unpackProgram } from '../native/library.ts';
 import type { BuildRequest } from './build.ts';
 import type { Core } from './core.ts';
@@ -45,19 +44,24 @@ export async function openSources(
       return opened;
     },
   );
-  const open = [input.context];
+  const open: Closable[] = [input.context];
   const close = async (): Promise<void> => {
     for (const context of open) await context.close();
   };
   try {
     const dockerfile = parseDockerfile(input.dockerfile.text, input.dockerfile.fileName);
-    const namedContexts = await namedContextsOf(request, host, open);
+    const namedContexts = await namedContextsOf(core, request, host, open);
     const ignore = input.ignore === undefined ? {} : { ignore: input.ignore };
     return { dockerfile, context: input.context, namedContexts, close, ...ignore };
   } catch (error) {
     await close();
     throw error;
   }
+}
+
+/** What goes with the build. */
+export interface Closable {
+  close(): Promise<void>;
 }
 
 function sourceHost(core: Core, request: BuildRequest): SourceHost {
@@ -72,9 +76,10 @@ function sourceHost(core: Core, request: BuildRequest): SourceHost {
 }
 
 async function namedContextsOf(
+  core: Core,
   request: BuildRequest,
   host: SourceHost,
-  open: BuildContext[],
+  open: Closable[],
 ): Promise<Map<string, NamedContext>> {
   const contexts = new Map<string, NamedContext>();
   if (request.buildContexts.length === 0) return contexts;
@@ -86,13 +91,8 @@ async function namedContextsOf(
     const { name, source } = parseNamedContext(text);
     if (source.type === 'image') contexts.set(name, source);
     else if (source.type === 'oci-layout') {
-      throw new TinyrunError(
-        'unsupported',
-        `Cannot use the context "${name}": OCI layouts are not supported here`,
-        {
-          hint: 'Load the layout (tinyrun load) and use --build-context NAME=docker-image://IMAGE',
-        },
-      );
+      const { layoutContext } = await import('./build-layout.ts');
+      contexts.set(name, await layoutContext(core, request, source, open));
     } else contexts.set(name, { type: 'files', open: () => openOnce(source.value) });
   }
   const opened = new Map<string, Promise<BuildContext>>();

@@ -2,6 +2,7 @@ import type { OnBuildEvent } from '../build/events.ts';
 import { Vertices } from '../build/step-events.ts';
 import type { BuildSecret, SolveInput } from '../build/step-host.ts';
 import type { WrittenImage } from '../build/step-image.ts';
+import type { CachedStep } from '../image/cached-steps.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Descriptor, Platform } from '../oci/image-spec.ts';
 import type { PlannedOutputs } from './build-output.ts';
@@ -42,6 +43,9 @@ export interface BuildRequest {
   readonly compression: SolveInput['layerHow']['compression'];
   /** SOURCE_DATE_EPOCH, seconds. */
   readonly epoch?: number;
+  /** Places of caches, each as it was typed. */
+  readonly cacheFrom: readonly string[];
+  readonly cacheTo: readonly string[];
   /** All layers of the build as one. */
   readonly squash: boolean;
   readonly onEvent: OnBuildEvent;
@@ -82,11 +86,16 @@ export async function buildImage(core: Core, request: BuildRequest): Promise<Bui
       const platforms = await platformsOf(request, store.host);
       const isMany = platforms.length > 1;
       const { packing } = outputs;
-      const common = { sources, vertices, isMany, packing, reported: new Set<string>() };
+      const steps = new Map<string, CachedStep>();
+      const common = { sources, vertices, isMany, packing, steps, reported: new Set<string>() };
+      if (request.cacheFrom.length > 0) await (await exchange()).importCaches(core, request, vertices);
       const drafts = await Promise.all(
         platforms.map((platform) => buildPlatform(core, request, { ...common, platform })),
       );
-      return await exportImage(core, request, { names, outputs, drafts, vertices });
+      const built = await exportImage(core, request, { names, outputs, drafts, vertices });
+      if (request.cacheTo.length > 0)
+        await (await exchange()).exportCaches(core, request, steps, { drafts, vertices });
+      return built;
     } finally {
       await sources.close();
     }
@@ -96,6 +105,9 @@ export async function buildImage(core: Core, request: BuildRequest): Promise<Bui
     await limitBuildCache(core);
   }
 }
+
+const exchange = (): Promise<typeof import('./build-cache-exchange.ts')> =>
+  import('./build-cache-exchange.ts');
 
 async function platformsOf({ platforms }: BuildRequest, host: Platform): Promise<Platform[]> {
   if (platforms.length === 0) return [host];
@@ -111,6 +123,8 @@ interface PlatformBuild {
   readonly platform: Platform;
   readonly isMany: boolean;
   readonly packing: PlannedOutputs['packing'];
+  /** What the build used of the cache, and added to it. */
+  readonly steps: Map<string, CachedStep>;
   /** Warnings that were told: each once, whatever the platforms. */
   readonly reported: Set<string>;
 }
@@ -162,6 +176,7 @@ async function buildPlatform(core: Core, request: BuildRequest, build: PlatformB
       ...(epoch === undefined ? {} : { epoch }),
     },
     onEvent: request.onEvent,
+    onStep: (key, step) => void build.steps.set(key, step),
     signal: request.signal,
     now: () => Date.now(),
   };

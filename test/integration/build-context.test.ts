@@ -373,6 +373,59 @@ describe('build: outputs', () => {
   });
 });
 
+describe('build: caches of other machines', () => {
+  const files = {
+    Dockerfile: 'FROM scratch AS one\nCOPY f /f\nFROM scratch\nCOPY --from=one /f /g\n',
+    f: 'F',
+  };
+
+  it('go to a directory, and come from there', async () => {
+    const cache = join(box.directory, 'cache');
+    const context = on.context(files);
+    await box.ok([
+      'build',
+      '-q',
+      '--no-cache',
+      '-t',
+      'first',
+      '--cache-to',
+      `type=local,dest=${cache},mode=max`,
+      context,
+    ]);
+    await box.ok(['rmi', '-f', 'first']);
+    await box.ok(['builder', 'prune', '-af']);
+    const from = ['--cache-from', `type=local,src=${cache}`, '--cache-from', 'type=local,src=/nowhere'];
+    const again = await box.run(['build', '--progress', 'plain', '-t', 'second', ...from, context]);
+    expect(again.code, show(again)).toBe(0);
+    expect(again.stderr.match(/ CACHED$/gm)).toHaveLength(2);
+    // Neither the cache nor its image is left under a name.
+    expect(await box.ok(['images', '--format', '{{.Repository}}'])).not.toContain('tinyrun-temporary');
+  });
+
+  it('are refused where their kind is not known', async () => {
+    refused(await on.build(files, ['--cache-to', 'type=gha']), 'cache type "gha" is not supported');
+    refused(await on.build(files, ['--cache-to', 'type=local']), 'dest is required');
+  });
+
+  it('do not stand in the way of layouts as contexts', async () => {
+    const layout = join(box.directory, 'layout');
+    await box.ok([
+      'build',
+      '-q',
+      '-o',
+      `type=oci,dest=${layout},tar=false`,
+      '-t',
+      'x:tag',
+      on.context(files),
+    ]);
+    const main = on.context({ Dockerfile: 'FROM base\nCOPY <<E /h\nE\n' });
+    expect(await result(['--build-context', `base=oci-layout://${layout}:tag`, main])).toEqual({
+      g: 'F',
+      h: '',
+    });
+  });
+});
+
 describe('build --check', () => {
   it('lists findings, and builds nothing', async () => {
     const context = on.context({ Dockerfile: 'FROM scratch AS Big\nCMD x\n' });

@@ -1,5 +1,6 @@
 import { TinyrunError } from '../../errors.ts';
 import { parseBool, parseBytes } from '../../oci/go-values.ts';
+import { splitFields } from '../csv.ts';
 import type { MountSharing, RawMount, RunMount } from './ast.ts';
 import { didYouMean } from './suggest.ts';
 
@@ -249,16 +250,8 @@ function baseName(path: string): string {
   return path.replace(/\/+$/, '').split('/').at(-1) ?? '';
 }
 
-/** One line of CSV: a field in double quotes may hold commas; `""` in it is one quote. */
 function csvFields(line: string): string[] {
-  const fields: string[] = [];
-  const grammar = /\s*(?:"((?:[^"]|"")*)"|([^,"]*))(,|$)/y;
-  for (;;) {
-    const match = grammar.exec(line);
-    if (match === null) throw invalid('failed to parse csv mounts: bare or extraneous " in field');
-    fields.push(match[1]?.replaceAll('""', '"') ?? match[2] ?? '');
-    if (match[3] === '') return fields;
-  }
+  return splitFields(line, 'failed to parse csv mounts: bare or extraneous " in field');
 }
 
 function invalid(message: string): TinyrunError {
