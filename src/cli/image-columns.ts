@@ -13,6 +13,9 @@ export const IMAGE_COLUMNS = {
     Size: 'SIZE',
     Platform: 'PLATFORM',
     Containers: 'CONTAINERS',
+    SharedSize: 'SHARED SIZE',
+    UniqueSize: 'UNIQUE SIZE',
+    VirtualSize: 'SIZE',
   },
   table: '{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}',
   tableWithDigests: '{{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}',
@@ -94,6 +97,12 @@ export function imageFields(how: {
         return [os, architecture, variant].filter((part) => part !== undefined).join('/');
       },
       Containers: 'N/A',
+      // Docker, too, counts these for `system df -v` only.
+      SharedSize: 'N/A',
+      UniqueSize: 'N/A',
+      get VirtualSize() {
+        return humanSize(image.size, 3);
+      },
     };
   };
 }

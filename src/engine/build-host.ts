@@ -44,8 +44,22 @@ async function baseImage(
 ): Promise<BaseImage> {
   const { reference, platform } = wanted;
   const present = request.pull ? undefined : store.resolve(reference, platform);
-  const image = present ?? (await pulled(core, request, wanted));
+  const image =
+    present === undefined
+      ? await pulled(core, request, wanted)
+      : await unpacked(core, present, request.signal);
   return { config: image.config, layers: layersOf(image), name: reference };
+}
+
+/** Of an image that was only pushed or copied here the layers are still packed. */
+async function unpacked(
+  core: Core,
+  image: StoredImage,
+  signal: AbortSignal | undefined,
+): Promise<StoredImage> {
+  const { isUnpacked } = await import('../image/layers.ts');
+  if (isUnpacked(core.paths, image.config.rootfs.diff_ids)) return image;
+  return (await import('./unpack-stored.ts')).unpackStored(core, image, signal);
 }
 
 async function pulled(core: Core, request: BuildRequest, wanted: Wanted): Promise<StoredImage> {

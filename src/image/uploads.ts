@@ -14,6 +14,7 @@ import { makePrivateDirectory } from '../disk/atomic.ts';
 import type { Paths } from '../disk/paths.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Upload } from '../registry/server/shelf.ts';
+import { isDiskFull } from './disk-full.ts';
 
 const MOST_UPLOADS = 1000;
 /** Milliseconds after which an upload that nobody goes on with makes room for another. */
@@ -104,6 +105,10 @@ class FileUpload implements Upload {
           this.#offset += chunk.byteLength;
           this.#touched = Date.now();
         }
+      } catch (error) {
+        // Whoever tries again begins anew; until then the space is for others.
+        if (isDiskFull(error)) this.abandon();
+        throw error;
       } finally {
         closeSync(fd);
       }

@@ -11,10 +11,11 @@ import {
   writeLayout,
 } from '../harness/images.ts';
 import { type OwnRegistry, startOwnRegistry } from '../harness/own-registry.ts';
+import { startRegistry } from '../harness/registry.ts';
 import { needing } from '../harness/requires.ts';
 import { makeSandbox, type Sandbox, show } from '../harness/sandbox.ts';
 
-const it = needing('root', 'overlay', 'skopeo', 'busybox-static');
+const it = needing('root', 'overlay', 'skopeo', 'docker-registry', 'busybox-static');
 const OTHER = HOST_ARCHITECTURE === 'amd64' ? 'arm64' : 'amd64';
 
 let box: Sandbox;
@@ -71,6 +72,22 @@ describe('copy', () => {
       await box.ok(['copy', '--all-platforms', `docker://${one.address}/a/both:1`, target]),
     ).not.toContain('Copied');
     expect(existsSync(join(box.root, 'layers'))).toBe(false);
+  });
+
+  it('has a registry take over what it has in another repository', async () => {
+    const real = await startRegistry();
+    try {
+      await box.ok(['copy', '-q', `docker://${one.address}/a/both:1`, `docker://${real.address}/from/box:1`]);
+      const shown = await box.ok([
+        'copy',
+        `docker://${real.address}/from/box:1`,
+        `docker://${real.address}/to/box:1`,
+      ]);
+      expect(shown).toMatch(/^[0-9a-f]{12}: Mounted from from\/box$/m);
+      expect(await digestAt(`docker://${real.address}/to/box:1`)).toBe(hostDigest());
+    } finally {
+      await real.stop();
+    }
   });
 
   it('takes the image of this machine, or of another platform', async () => {

@@ -7,6 +7,7 @@ import { hashSync } from 'bcryptjs';
 import { afterAll, beforeAll, describe, expect } from 'vitest';
 import { AUTHORITY, SERVER_CERT, SERVER_KEY } from '../harness/certificates.ts';
 import { busyboxImage, documentOf, writeLayout } from '../harness/images.ts';
+import { mountSmallStore } from '../harness/pulling.ts';
 import { needing } from '../harness/requires.ts';
 import { makeSandbox, type Sandbox, show } from '../harness/sandbox.ts';
 
@@ -190,6 +191,55 @@ describe('registry serve --writable', () => {
     expect(end.status).toBe(201);
   });
 
+  it('gives the space of an upload back that does not fit on the disk', async () => {
+    const directory = join(box.directory, 'small');
+    const disk = mountSmallStore(directory, 8);
+    const small = await serve(['--writable', '--layout', join(directory, 'layout')]);
+    try {
+      const put = async (size: number): Promise<number> => {
+        const bytes = randomBytes(size);
+        const begun = await fetch(`${small.url}/v2/a/b/blobs/uploads/`, { method: 'POST' });
+        const address = new URL(`${begun.headers.get('location')}?digest=${sha256(bytes)}`, small.url);
+        return (await fetch(address, { method: 'PUT', body: new Uint8Array(bytes) })).status;
+      };
+      expect(await put(16 << 20)).toBe(507);
+      expect(await put(6 << 20)).toBe(201);
+    } finally {
+      await small.stop();
+      disk.unmount();
+    }
+  });
+
+  it('lets in who has logged in', async () => {
+    const users = join(box.directory, 'docker-users');
+    writeFileSync(users, `bob:${hashSync('geheim', 4)}\n`);
+    const guarded = await serve([
+      '--writable',
+      '--layout',
+      join(box.directory, 'guarded'),
+      '--htpasswd',
+      users,
+    ]);
+    try {
+      const name = `${guarded.address}/bob/box`;
+      await box.ok(['tag', 'localhost/team/box:v1', name]);
+      const refused = await box.run(['push', name]);
+      expect([refused.code, refused.stderr.split('\n')[0]]).toEqual([
+        1,
+        expect.stringContaining('denied: requested access to the resource is denied'),
+      ]);
+      const login = (password: string) =>
+        box.run(['login', '-u', 'bob', '--password-stdin', guarded.address], { input: password });
+      expect((await login('falsch')).code).toBe(1);
+      expect((await login('geheim')).stdout).toBe('Login Succeeded\n');
+      await box.ok(['push', name]);
+      expect(await box.ok(['inspect', '--remote', '-f', '{{.Os}}', name])).toBe('linux');
+      await box.ok(['rmi', name]);
+    } finally {
+      await guarded.stop();
+    }
+  });
+
   it('keeps nothing of a blob that is not what its digest says', async () => {
     const location = await begin('rules/wrong');
     const wrong = sha256(Buffer.from('other'));
@@ -236,6 +286,16 @@ describe('registry serve --writable', () => {
   it('refuses a manifest of 5 MB', async () => {
     const response = await putManifest('/v2/team/box/manifests/t', Buffer.alloc(5 << 20));
     expect([response.status, await codeOf(response)]).toEqual([413, 'MANIFEST_INVALID']);
+    // Without a length nobody knows before it is too much.
+    const stream = new ReadableStream({
+      start(controller) {
+        for (let at = 0; at < 5; at += 1) controller.enqueue(new Uint8Array(1 << 20));
+        controller.close();
+      },
+    });
+    const init: RequestInit & { duplex: 'half' } = { body: stream, duplex: 'half' };
+    const streamed = await call('PUT', '/v2/team/box/manifests/t', init);
+    expect([streamed.status, await codeOf(streamed)]).toEqual([413, 'MANIFEST_INVALID']);
   });
 
   it('lists tags in pages', async () => {

@@ -31,10 +31,10 @@ export async function answer(
     return await route(shelf, request);
   } catch (error) {
     const code = errorCode(error) ?? '';
-    // A client that goes away in the middle is nobody's error.
-    if (request.destroyed && !request.complete) return refusal('UNKNOWN', 'the request was broken off');
-    if (code !== 'ENOENT') onError(error);
     if (code === 'ENOENT') return refusal('BLOB_UNKNOWN', 'blob unknown to registry');
+    // A client that goes away in the middle is nobody's error.
+    const isGone = request.destroyed && !request.complete;
+    if (!isGone) onError(error);
     if (['ENOSPC', 'EDQUOT'].includes(code)) return refusal('UNKNOWN', 'no space left on the device', 507);
     return refusal('UNKNOWN', 'the registry cannot read or write its files');
   }

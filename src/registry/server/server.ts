@@ -110,10 +110,28 @@ async function serve(
       onError?.(error);
       return false;
     }));
-  if (isWelcome) return send(request, response, await answer(shelf, request, onError));
+  if (isWelcome) {
+    send(request, response, await answer(shelf, request, onError));
+    return drain(request);
+  }
   const refused = refusal('UNAUTHORIZED', 'authentication required');
   send(request, response, {
     ...refused,
     headers: { ...refused.headers, 'WWW-Authenticate': 'Basic realm="tinyrun"' },
   });
+  drain(request);
+}
+
+/** Bytes of a refused body that are read and thrown away, so that the client comes to read the answer. */
+const LONGEST_REST = 64 << 20;
+
+function drain(request: IncomingMessage): void {
+  if (request.complete || request.destroyed) return;
+  let left = LONGEST_REST;
+  request.on('data', (chunk: Buffer) => {
+    left -= chunk.length;
+    if (left < 0) request.destroy();
+  });
+  request.on('error', () => {});
+  request.resume();
 }

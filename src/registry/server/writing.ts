@@ -34,7 +34,7 @@ export async function beginUpload(change: Change): Promise<Answer> {
   const upload = writer.begin();
   if (upload === undefined) return refusal('TOOMANYREQUESTS', 'too many uploads are under way');
   if (digest === null) return accepted(repository, upload, 202);
-  await upload.append(request, undefined);
+  await upload.append(chunksOf(request), undefined);
   return finish(change, upload, digest);
 }
 
@@ -53,7 +53,7 @@ export async function continueUpload(change: Change, id: string): Promise<Answer
   if (request.method === 'PUT' && !isDigest(digest)) return wrongDigest(digest ?? '');
   const range = contentRange(request);
   if (range === 'wrong') return refusal('SIZE_INVALID', 'Content-Range and Content-Length do not agree');
-  if (!(await upload.append(request, range))) {
+  if (!(await upload.append(chunksOf(request), range))) {
     const at = await accepted(repository, upload, 416);
     return {
       ...refusal('BLOB_UPLOAD_INVALID', 'the bytes do not follow those that are here'),
@@ -154,12 +154,17 @@ function removed(removal: Removal, code: 'MANIFEST_UNKNOWN' | 'BLOB_UNKNOWN', me
   return refusal('UNSUPPORTED', 'it is part of something else that is here');
 }
 
+/** Who stops reading still wants to answer: the request is not destroyed then. */
+function chunksOf(request: IncomingMessage): AsyncIterable<Uint8Array> {
+  return request.iterator({ destroyOnReturn: false });
+}
+
 /** Undefined where it is too long; the rest is not read then. */
 async function bodyOf(request: IncomingMessage): Promise<Buffer | undefined> {
   if (Number(request.headers['content-length'] ?? 0) > LONGEST_MANIFEST) return undefined;
-  const chunks: Buffer[] = [];
+  const chunks: Uint8Array[] = [];
   let length = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
+  for await (const chunk of chunksOf(request)) {
     length += chunk.length;
     if (length > LONGEST_MANIFEST) return undefined;
     chunks.push(chunk);
