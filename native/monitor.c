@@ -116,7 +116,7 @@ static void fail(struct tr_failure *failure, int error) {
 static int open_channels(void) {
     int error = tr_clients_open(TR_FD_CONTROL, plan.attach_socket, plan.stdin_once);
     if (error == 0 && plan.log_path != NULL)
-        error = tr_log_open(plan.log_path, plan.log_max_bytes, (uint32_t)plan.log_max_files);
+        error = tr_log_open(&plan);
     return error;
 }
 

@@ -58,8 +58,8 @@ void tr_timer_add(struct tr_timer *timer);
 
 /* ---- log.c ---- */
 
-/* Opens the log for appending. max_bytes 0: no rotation. Returns 0 or -errno. */
-int tr_log_open(const char *path, uint64_t max_bytes, uint32_t max_files);
+/* Opens the plan's log for appending. Returns 0 or -errno. */
+int tr_log_open(const struct tr_plan *plan);
 /* Adds output of stream 0 (stdout) or 1 (stderr). Never fails: what cannot be written is dropped. */
 void tr_log(int stream, const uint8_t *bytes, size_t length);
 /* Writes the last line, which has no newline. */
@@ -68,6 +68,13 @@ void tr_log_close(void);
 void tr_log_idle(void);
 /* Text as the inside of a JSON string, at most 6 bytes for each; returns what is behind it. */
 char *tr_put_json(char *out, const uint8_t *text, size_t length);
+
+/* ---- journald.c ---- */
+
+/* Fields as `KEY=value` lines. Returns 0 or -errno. */
+int tr_journald_open(const char *path, const char *prepared);
+/* Sends a line without its newline; `newline`: it had one. */
+void tr_journald(int stream, const uint8_t *text, size_t length, bool newline);
 
 /* ---- stdio.c ---- */
 

@@ -88,7 +88,7 @@ static int check_plan(unsigned char *base, size_t size, struct tr_plan *plan) {
     uint64_t *const references[] = {&header->id,       &header->state_path, &header->log_path,        &header->attach_socket,
                                     &header->oom_path, &header->kill_path,  &header->cgroup_directory, &header->journal_path,
                                     &header->journal_actor, &header->policy_path, &header->health_path,
-                                    &header->freezer_path};
+                                    &header->freezer_path, &header->log_attributes};
     for (size_t index = 0; index < sizeof references / sizeof references[0]; index++)
         if (relocate_string(base, header, references[index], index >= 2) < 0) return -EINVAL;
     if (check_phases(base, header, plan) < 0) return -EINVAL;
@@ -104,6 +104,8 @@ static int check_plan(unsigned char *base, size_t size, struct tr_plan *plan) {
     plan->policy_path = (const char *)(uintptr_t)header->policy_path;
     plan->health_path = (const char *)(uintptr_t)header->health_path;
     plan->freezer_path = (const char *)(uintptr_t)header->freezer_path;
+    plan->log_format = header->log_format;
+    plan->log_attributes = (const char *)(uintptr_t)header->log_attributes;
     plan->care = header->care;
     plan->log_max_bytes = header->log_max_bytes;
     plan->log_max_files = header->log_max_files;

@@ -213,6 +213,7 @@ _Static_assert(sizeof(struct tr_op) == 64, "encode.ts writes ops of 64 bytes");
 
 /* `restart_policy`; NEVER only in the file of `policy_path`. */
 enum tr_restart { TR_RESTART_NO, TR_RESTART_ON_FAILURE, TR_RESTART_ALWAYS, TR_RESTART_UNLESS_STOPPED, TR_RESTART_NEVER };
+enum tr_log_format { TR_LOG_JSON, TR_LOG_LOCAL, TR_LOG_JOURNALD };
 enum tr_on_unhealthy { TR_UNHEALTHY_NONE, TR_UNHEALTHY_KILL, TR_UNHEALTHY_RESTART, TR_UNHEALTHY_STOP };
 
 /* What the monitor does of its own accord; zero is off. Times in ms. */
@@ -229,10 +230,10 @@ struct tr_header {
     uint64_t magic, version, size;
     uint64_t lists_at, data_at; /* where the string lists and the data begin */
     uint64_t namespaces;        /* CLONE_NEW* */
-    uint64_t monitor_flags, log_max_bytes, log_max_files;
+    uint64_t monitor_flags, log_max_bytes, log_max_files, log_format;
     /* References to strings; 0 is absent (allowed for all but the first two). */
     uint64_t id, state_path, log_path, attach_socket, oom_path, kill_path, cgroup_directory;
-    uint64_t journal_path, journal_actor, policy_path, health_path, freezer_path;
+    uint64_t journal_path, journal_actor, policy_path, health_path, freezer_path, log_attributes;
     struct tr_care care;
     struct {
         uint64_t at, count;
@@ -246,6 +247,8 @@ struct tr_plan {
     const char *log_path; /* NULL: no log */
     uint64_t log_max_bytes;
     uint64_t log_max_files;
+    uint64_t log_format;          /* enum tr_log_format */
+    const char *log_attributes;   /* JSON object for every entry, or journald's fields; NULL: none */
     const char *attach_socket;    /* NULL: none */
     const char *oom_path;         /* NULL: unknown */
     const char *kill_path;        /* NULL: none */

@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { checkLogOption } from '../engine/log-options.ts';
 import type { CreateOptions, MountRequest, NetworkRequest } from '../engine/options.ts';
 import { signalNumber } from '../engine/signals.ts';
 import * as flags from './container-flags.ts';
 import { type Environment, keyValues, parseEnv, parseKeyValueFile } from './env-file.ts';
-import { parseBytes, parseInteger } from './flag-values.ts';
 import { lifeOf } from './life-flags.ts';
 import { limitsOf } from './limit-flags.ts';
 import { parseMount, parseTmpfs, parseVolume, parseVolumesFrom } from './mounts.ts';
@@ -60,9 +60,7 @@ export function createOptionsOf(parsed: Parsed, world: FlagWorld): CreateOptions
     ...namespacesOf(parsed),
     network: networkOf(parsed),
     limits: limitsOf(parsed),
-    logDriver:
-      parsed.one('log-driver', flags.oneOf(['json-file', 'none'], 'unsupported log driver')) ?? 'json-file',
-    logOptions: logOptionsOf(parsed),
+    ...logOf(parsed),
   };
 }
 
@@ -183,22 +181,22 @@ function attachOf(text: string): 'stdin' | 'stdout' | 'stderr' {
   )(text.toLowerCase());
 }
 
-function logOptionsOf(parsed: Parsed): Record<string, string> {
-  const options = keyValues(parsed.list('log-opt'));
-  for (const [key, value] of Object.entries(options)) {
+const LOG_DRIVERS = ['json-file', 'local', 'journald', 'none'] as const;
+
+function logOf(parsed: Parsed): Pick<CreateOptions, 'logDriver' | 'logOptions'> {
+  const logDriver =
+    parsed.one('log-driver', flags.oneOf(LOG_DRIVERS, 'unsupported log driver')) ?? 'json-file';
+  const logOptions = keyValues(parsed.list('log-opt'));
+  for (const [key, value] of Object.entries(logOptions)) {
     try {
-      if (key === 'max-size') {
-        if (value !== '-1') parseBytes(value);
-      } else if (key === 'max-file') {
-        if (parseInteger(value) < 1) throw new Error('max-file cannot be less than 1');
-      } else throw new Error(`unknown log opt '${key}' for json-file log driver`);
+      checkLogOption(logDriver, key, value);
     } catch (cause) {
       throw new FlagError(
         `invalid argument "${key}=${value}" for "--log-opt" flag: ${cause instanceof Error ? cause.message : ''}`,
       );
     }
   }
-  return options;
+  return { logDriver, logOptions };
 }
 
 /** Flags that contradict each other; the words are Docker's. */

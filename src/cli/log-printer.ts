@@ -48,11 +48,17 @@ export class LogPrinter {
     return [
       broken ? '\n' : '',
       prefix,
-      timestamps ? `${time} ` : '',
+      timestamps ? `${fixed(time)} ` : '',
       details && attributes !== undefined ? `${detailsOf(attributes)} ` : '',
       text,
     ].join('');
   }
+}
+
+/** With nine digits of a second, as Docker shows times of a log; the log itself has them without zeros at the end. */
+function fixed(time: string): string {
+  const [whole = '', fraction = ''] = time.replace(/Z$/, '').split('.');
+  return `${whole}.${fraction.padEnd(9, '0')}Z`;
 }
 
 /** `key=value,key=value`, as Docker shows the attributes of an entry. */

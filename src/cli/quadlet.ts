@@ -145,7 +145,7 @@ function healthLines({ healthcheck, healthOnFailure }: CreateOptions): Line[] {
 function resourceLines(options: CreateOptions): Line[] {
   return [
     ...given('ShmSize', options.shmSize),
-    ...(options.logDriver === 'none' ? [line('LogDriver', 'none')] : []),
+    ...(options.logDriver === 'json-file' ? [] : [line('LogDriver', options.logDriver)]),
     ...pairs('LogOpt', Object.entries(options.logOptions)),
     ...argument('--platform', options.platform),
     ...argument('--cgroupns', options.cgroupnsMode === 'host' ? 'host' : undefined),

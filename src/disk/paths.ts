@@ -65,6 +65,8 @@ export interface Paths extends Roots {
   /** hosts, hostname and resolv.conf, bind-mounted into the container. */
   etcFile(id: string, file: 'hosts' | 'hostname' | 'resolv.conf'): string;
   log(id: string): string;
+  /** Of the driver `local`. */
+  localLog(id: string): string;
   /** `names/<name>` is a symbolic link whose target is the container's id: reserving a name is one atomic call. */
   readonly names: string;
   name(name: string): string;
@@ -187,6 +189,7 @@ export function pathsOf(roots: Roots): Paths {
     rootfs: (id) => join(container(id), 'rootfs'),
     etcFile: (id, file) => join(container(id), file),
     log: (id) => join(container(id), 'log', 'json.log'),
+    localLog: (id) => join(container(id), 'log', 'local.log'),
     names,
     name: (name) => join(names, name),
     trash: join(top, 'trash'),

@@ -45,7 +45,7 @@ export async function inspectContainer(core: Core, text: string): Promise<Inspec
     ResolvConfPath: core.paths.etcFile(id, 'resolv.conf'),
     HostnamePath: core.paths.etcFile(id, 'hostname'),
     HostsPath: core.paths.etcFile(id, 'hosts'),
-    LogPath: options.logDriver === 'none' ? '' : core.paths.log(id),
+    LogPath: options.logDriver === 'json-file' ? core.paths.log(id) : '',
     Name: `/${record.name}`,
     RestartCount: container.state?.restarts ?? 0,
     Driver: 'overlay',

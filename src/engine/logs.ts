@@ -72,7 +72,14 @@ export async function clearLogs(core: Core, text: string): Promise<void> {
 }
 
 function logPath(core: Core, { id, record }: Container): string {
-  if (record.options.logDriver !== 'none') return core.paths.log(id);
+  const { logDriver } = record.options;
+  if (logDriver === 'json-file') return core.paths.log(id);
+  if (logDriver === 'local') return core.paths.localLog(id);
+  if (logDriver === 'journald') {
+    throw new TinyrunError('unsupported', 'configured logging driver does not support reading', {
+      hint: `Ask journald: journalctl CONTAINER_ID_FULL=${id}`,
+    });
+  }
   throw new TinyrunError('unsupported', 'configured logging driver does not support reading');
 }
 
@@ -97,7 +104,7 @@ function filesOf(path: string, current: GrowingLines, tail: number | undefined):
 function* entriesOf(batches: Iterable<readonly string[]>, how: LogsHow): Generator<LogEntry> {
   for (const lines of batches) {
     for (const line of lines) {
-      const entry = parseLine(line);
+      const entry = line.startsWith('{') ? parseLine(line) : parseLocal(line);
       if (entry !== undefined && within(entry, how)) yield entry;
     }
   }
@@ -107,6 +114,20 @@ function within(entry: LogEntry, how: LogsHow): boolean {
   if (how.since === undefined && how.until === undefined) return true;
   const time = Date.parse(entry.time);
   return time >= (how.since ?? Number.NEGATIVE_INFINITY) && time <= (how.until ?? Number.POSITIVE_INFINITY);
+}
+
+/** One line of the driver `local`, see native/log.c; undefined for a damaged one. A capital letter: the text goes on in the next. */
+function parseLocal(line: string): LogEntry | undefined {
+  const match = /^([0-9]{10,12})([0-9]{9}) ([oeOE]) (.*)$/s.exec(line);
+  if (match === null) return undefined;
+  const [, seconds = '', nanoseconds = '', letter = '', text = ''] = match;
+  const time = `${new Date(Number(seconds) * 1000).toISOString().slice(0, 19)}.${nanoseconds}Z`;
+  const whole = letter === 'o' || letter === 'e';
+  return {
+    text: whole ? `${text}\n` : text,
+    stream: letter === 'e' || letter === 'E' ? 'stderr' : 'stdout',
+    time,
+  };
 }
 
 /** One line of Docker's json-file format; undefined for a damaged one. */

@@ -54,7 +54,7 @@ export interface CreateOptions {
   readonly cgroupnsMode: 'private' | 'host';
   readonly network: NetworkRequest;
   readonly limits: Limits;
-  readonly logDriver: 'json-file' | 'none';
+  readonly logDriver: 'json-file' | 'local' | 'journald' | 'none';
   readonly logOptions: Readonly<Record<string, string>>;
   readonly platform?: string;
   /** The command line that asked for it, without the program, and where it was given. */

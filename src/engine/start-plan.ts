@@ -19,7 +19,7 @@ import { cgroupsPathOf } from './cgroup-path.ts';
 import type { ContainerRecord } from './containers.ts';
 import type { Core } from './core.ts';
 import { accountIn } from './image-root.ts';
-import { logLimits } from './log-limits.ts';
+import { logPlan } from './log-plan.ts';
 import { hostnameOf } from './network-plan.ts';
 import type { CreateOptions } from './options.ts';
 import { checkPropagation } from './propagation.ts';
@@ -107,10 +107,11 @@ export async function planLaunch(core: Core, record: ContainerRecord, from: Plan
     from.how.step === undefined
       ? await supervisionOf(core, { record, spec, cgroup, seccompProgram: filter?.program })
       : { options: {} };
+  const log = await logPlan(paths, record);
   const plan = compile(spec, {
     id,
-    paths: { statePath: paths.state(id), logPath: paths.log(id), attachSocket: paths.attachSocket(id) },
-    ...(options.logDriver === 'none' ? {} : { log: logLimits(options.logOptions) }),
+    paths: { statePath: paths.state(id), attachSocket: paths.attachSocket(id) },
+    ...(log === undefined ? {} : { log }),
     overlay: {
       lower,
       upper: paths.upper(id),

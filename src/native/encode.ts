@@ -2,6 +2,7 @@ import { TinyrunError } from '../errors.ts';
 import { FORMS, type Form, NAMESPACES, type OpOf, type Value } from './forms.ts';
 import {
   type LaunchPlan,
+  LOG_FORMATS,
   type MonitorOptions,
   type Op,
   type Phase,
@@ -14,7 +15,7 @@ export const PHASES: readonly Phase[] = ['prepare', 'child', 'connect', 'release
 
 const MAGIC = 0x4e4c5052594e4954n;
 const VERSION = 1;
-const HEADER_SIZE = 44 * 8;
+const HEADER_SIZE = 46 * 8;
 const OP_SIZE = 64;
 const OPTIONAL = 1;
 
@@ -91,6 +92,7 @@ function writeHeader(writer: PlanWriter, plan: LaunchPlan, lists: readonly (read
     monitor.restart?.policyPath,
     monitor.health?.path,
     monitor.health?.freezerPath,
+    monitor.log?.attributes,
   ].map((text) => (text === undefined ? 0 : writer.string(text, 'start the container')));
   const phases: number[] = [];
   let at = HEADER_SIZE;
@@ -99,7 +101,11 @@ function writeHeader(writer: PlanWriter, plan: LaunchPlan, lists: readonly (read
     at += list.length * OP_SIZE;
   }
   const namespaces = plan.namespaces.reduce((bits, name) => bits + NAMESPACES[name], 0);
-  const log = [monitor.log?.maxBytes ?? 0, monitor.log?.maxFiles ?? 0];
+  const log = [
+    monitor.log?.maxBytes ?? 0,
+    monitor.log?.maxFiles ?? 0,
+    LOG_FORMATS.indexOf(monitor.log?.format ?? 'json'),
+  ];
   // The size is not known before the last string is written: `finish` puts it at its place.
   const fields = [
     MAGIC,

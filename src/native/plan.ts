@@ -45,8 +45,8 @@ export interface MonitorOptions {
   readonly id: string;
   /** The monitor replaces this file (temporary + rename): see `StateRecord` in launch.ts. */
   readonly statePath: string;
-  /** The log in Docker's json-file format; absent: no log is kept. */
-  readonly log?: { readonly path: string; readonly maxBytes: number; readonly maxFiles: number };
+  /** Absent: no log is kept. */
+  readonly log?: LogOptions;
   /** Unix stream socket for attaching; absent: none. */
   readonly attachSocket?: string;
   /** Give the container a pseudo-terminal. Needs a `console` op in `child`. */
@@ -74,6 +74,21 @@ export interface MonitorOptions {
   readonly oomPath?: string;
   /** Sent SIGKILL first, before the namespace dies by itself: v2 `cgroup.kill`; or v1 `tasks`/`cgroup.procs` to be walked. */
   readonly killPath?: string;
+}
+
+/** As `enum tr_log_format`. */
+export const LOG_FORMATS = ['json', 'local', 'journald'] as const;
+
+export interface LogOptions {
+  /** A file; of `journald` its socket. */
+  readonly path: string;
+  /** 0: never rotated. */
+  readonly maxBytes: number;
+  readonly maxFiles: number;
+  /** Default: `json`, as Docker's json-file driver writes it; `local`: see native/log.c. */
+  readonly format?: (typeof LOG_FORMATS)[number];
+  /** Of every entry: a JSON object, or journald's fields as lines. At most 2048 bytes. */
+  readonly attributes?: string;
 }
 
 /** As `enum tr_restart`; `never` only in the file. */

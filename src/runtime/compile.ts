@@ -31,9 +31,8 @@ export type Supervision = Pick<MonitorOptions, 'journal' | 'removes' | 'restart'
 /** What the launch needs beyond config.json. */
 export interface CompileInput {
   readonly id: string;
-  readonly paths: { readonly statePath: string; readonly logPath?: string; readonly attachSocket?: string };
-  /** Absent: no log although there may be a path. */
-  readonly log?: { readonly maxBytes: number; readonly maxFiles: number };
+  readonly paths: { readonly statePath: string; readonly attachSocket?: string };
+  readonly log?: MonitorOptions['log'];
   /** Absent: `root.path` itself is the root (`--rootfs`, OCI bundles). */
   readonly overlay?: OverlayInput;
   readonly cgroup: CgroupOps;
@@ -83,7 +82,7 @@ function monitorOptions(spec: Spec, input: CompileInput): MonitorOptions {
   return {
     id: input.id,
     statePath: paths.statePath,
-    ...(log === undefined || paths.logPath === undefined ? {} : { log: { path: paths.logPath, ...log } }),
+    ...(log === undefined ? {} : { log }),
     ...(paths.attachSocket === undefined ? {} : { attachSocket: paths.attachSocket }),
     tty: spec.process.terminal === true,
     openStdin: input.openStdin,

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { parseTime, timestamp } from '../../../src/engine/clock.ts';
-import { logLimits } from '../../../src/engine/log-limits.ts';
+import { logLimits } from '../../../src/engine/log-plan.ts';
 import { signalNumber } from '../../../src/engine/signals.ts';
 
 test.each([

@@ -102,9 +102,9 @@ describe('encodePlan()', () => {
     expect(bytes[bytes.length - 1]).toBe(0);
     expect(plan.buffer.toString('latin1', 0, 8)).toBe('TINYRPLN');
     expect(plan.number(5 * 8)).toBe(0x20020000);
-    expect([plan.text(plan.number(9 * 8)), plan.text(plan.number(10 * 8))]).toEqual(['abc', '/state.json']);
-    expect(plan.number(11 * 8)).toBe(0);
-    expect(plan.text(plan.number(15 * 8))).toBe('/sys/fs/cgroup/x');
+    expect([plan.text(plan.number(10 * 8)), plan.text(plan.number(11 * 8))]).toEqual(['abc', '/state.json']);
+    expect(plan.number(12 * 8)).toBe(0);
+    expect(plan.text(plan.number(16 * 8))).toBe('/sys/fs/cgroup/x');
     expect(plan.phases.map(({ count }) => count)).toEqual([0, 1, 0, 0, 0, 0]);
     const at = plan.phases[1]?.at ?? 0;
     expect([plan.buffer.readUInt32LE(at), plan.buffer.readUInt32LE(at + 4)]).toEqual([FORMS.exec.code, 1]);

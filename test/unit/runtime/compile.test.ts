@@ -49,8 +49,8 @@ function plan(changes: Changes = {}) {
   };
   return compile(spec, {
     id: 'a'.repeat(64),
-    paths: { statePath: '/c/state.json', logPath: '/c/log', attachSocket: '/run/attach.sock' },
-    log: { maxBytes: 10, maxFiles: 2 },
+    paths: { statePath: '/c/state.json', attachSocket: '/run/attach.sock' },
+    log: { path: '/c/log', maxBytes: 10, maxFiles: 2 },
     overlay: { lower: ['/l2', '/l1'], upper: '/u', work: '/w' },
     cgroup: { prepare: [], child: [], cleanup: [], directories: {} },
     network: NONE,
