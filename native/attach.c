@@ -41,6 +41,7 @@ static bool stdin_flowing = true, stdin_once;
 static struct client *stdin_owner; /* with stdin_once: the first who attached */
 static bool stdin_owned;
 static uint8_t ended[TR_FRAME_HEADER + TR_FRAME_EXITED_SIZE];
+static char ports_path[TR_PATH_MAX];
 static uint8_t started[TR_FRAME_HEADER + TR_FRAME_STARTED_SIZE];
 
 static void on_client(struct tr_watch *watch, uint32_t events);
@@ -100,8 +101,19 @@ static int open_listener(const char *path) {
     return error;
 }
 
+/* The file of a changed list of ports lies beside the socket. */
+static void place_ports(const char *socket_path) {
+    static const char name[] = "ports";
+    const char *slash = socket_path == NULL ? NULL : strrchr(socket_path, '/');
+    size_t length = slash == NULL ? 0 : (size_t)(slash - socket_path) + 1;
+    if (length == 0 || length + sizeof name > sizeof ports_path) return;
+    memcpy(ports_path, socket_path, length);
+    memcpy(ports_path + length, name, sizeof name);
+}
+
 int tr_clients_open(int launcher, const char *path, bool once) {
     int error = 0;
+    place_ports(path);
     stdin_once = once;
     tr_timer_add(&stall_timer);
     if (launcher >= 0) {
@@ -294,6 +306,16 @@ void tr_clients_stdin(bool flowing) {
     for (int i = 0; i < CLIENTS; i++) set_wishes(&clients[i]);
 }
 
+/* A client that asks for a change does nothing else: a frame of this size always has room in its socket. */
+static void change_ports(struct client *client) {
+    uint8_t answer[TR_FRAME_HEADER + TR_FRAME_ANSWERED_SIZE];
+    uint32_t line = 0;
+    int error = ports_path[0] == '\0' ? -ENOTSUP : tr_ports_change(ports_path, &line);
+    tr_frame_header(answer, TR_FRAME_ANSWERED, TR_FRAME_ANSWERED_SIZE);
+    tr_put_big(tr_put_big(answer + TR_FRAME_HEADER, (uint64_t)-error, 4), line, 4);
+    if (send(tr_watch_fd(&client->watch), answer, sizeof answer, MSG_NOSIGNAL) < 0) errno = 0;
+}
+
 /* The frame whose payload has no special meaning is over, or one without payload has come. */
 static void act(struct client *client) {
     switch (client->header[0]) {
@@ -308,6 +330,7 @@ static void act(struct client *client) {
         tr_stdio_resize((uint16_t)(client->small[0] << 8 | client->small[1]),
                         (uint16_t)(client->small[2] << 8 | client->small[3]));
         break;
+    case TR_FRAME_PORTS: change_ports(client); break;
     case TR_FRAME_ATTACH:
         client->output = true;
         if (stdin_once && !stdin_owned) {

@@ -148,6 +148,11 @@ void tr_flows_close(void) {
     flow_timer.at = 0;
 }
 
+void tr_flows_forget(const struct tr_listener *listener) {
+    for (int i = 0; i < FLOWS; i++)
+        if (flows[i].watch.fd != 0 && flows[i].listener == listener) end_flow(&flows[i]);
+}
+
 void tr_flows_idle(void) {
     madvise(datagram, sizeof datagram, MADV_DONTNEED);
 }

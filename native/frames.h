@@ -9,6 +9,8 @@
  *     client                         monitor
  *       ATTACH, RESIZE           ->                    may be sent before the container runs
  *       STDIN, STDIN_END, RESIZE ->
+ *       PORTS                    ->
+ *                                 <- ANSWERED           to that client alone
  *                                 <- STARTED            first; or FAILED and then the end
  *                                 <- STDOUT, STDERR     as they come
  *                                 <- EXITED             last
@@ -25,14 +27,18 @@ enum tr_frame {
     TR_FRAME_RESIZE = 17,    /* u16 rows, u16 columns */
     TR_FRAME_ATTACH = 18,    /* give me the output; who does not ask only hears of the start and of the exit */
 
+    TR_FRAME_PORTS = 19,     /* the published ports have changed: see ports.c */
+
     TR_FRAME_STARTED = 32, /* u32 pid, u64 start time (field 22 of /proc/<pid>/stat) */
     TR_FRAME_FAILED = 33,  /* u8 phase (tr_phase), i32 op index or -1, i32 errno */
     TR_FRAME_EXITED = 34,  /* i32 exit code, i32 signal, u8 oomKilled, i64 seconds, u32 nanoseconds since the epoch */
+    TR_FRAME_ANSWERED = 35, /* i32 errno or 0, u32 the line that it is about */
 };
 
 #define TR_FRAME_HEADER 8
 #define TR_FRAME_STARTED_SIZE 12
 #define TR_FRAME_FAILED_SIZE 9
 #define TR_FRAME_EXITED_SIZE 21
+#define TR_FRAME_ANSWERED_SIZE 8
 
 #endif

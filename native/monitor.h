@@ -5,7 +5,7 @@
  *     loop.c    watches and timers
  *     stdio.c   the container's output -> log.c, attach.c; its stdin
  *     attach.c  clients and their frames
- *     proxy.c   published ports, flows.c for UDP
+ *     proxy.c   published ports, flows.c for UDP, ports.c for changes
  *     state.c   state.json and times
  *     journal.c events
  *     restart.c whether and when it is started again
@@ -186,6 +186,11 @@ bool tr_restart_wait(const struct tr_plan *plan, bool forced, void (*turn)(void)
 void tr_health_begin(const struct tr_plan *plan, pid_t pid, void (*unhealthy)(void));
 /* It has ended. */
 void tr_health_end(void);
+
+/* ---- ports.c ---- */
+
+/* Makes the published ports those of the file; line: the one that could not be had. Returns 0 or -errno, and then nothing is changed. */
+int tr_ports_change(const char *path, uint32_t *line);
 
 /* ---- reaper.c ---- */
 

@@ -1,8 +1,12 @@
 /* Sends netlink messages that TypeScript has encoded, and waits for the kernel's answers. */
+#include <fcntl.h>
 #include <linux/netlink.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/time.h>
+#include <unistd.h>
 
 #include "interpreter.h"
 #include "syscalls.h"
@@ -125,6 +129,22 @@ static int monitor_socket(struct tr_context *context, int protocol) {
     return *fd;
 }
 
+/* Sends what somebody has put in the place of the plan's messages since it was made; false where nobody has. */
+static int exchange_file(int fd, const char *path, long *result) {
+    struct stat status;
+    int file = path == NULL ? -1 : open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (file < 0) return 0;
+    *result = fstat(file, &status) < 0 ? -errno : 0;
+    if (*result == 0 && status.st_size > 0) {
+        size_t size = (size_t)status.st_size;
+        void *bytes = mmap(NULL, size, PROT_READ, MAP_PRIVATE, file, 0);
+        *result = bytes == MAP_FAILED ? -errno : tr_netlink_exchange(fd, bytes, size, NULL, 0);
+        if (bytes != MAP_FAILED) munmap(bytes, size);
+    }
+    close(file);
+    return 1;
+}
+
 int tr_op_netlink_run(struct tr_run *run, const struct tr_op *op) {
     const struct tr_op_netlink *netlink = &op->netlink;
     const int in_child = run->phase == TR_CHILD;
@@ -139,7 +159,9 @@ int tr_op_netlink_run(struct tr_run *run, const struct tr_op *op) {
     /* The child's socket is a new one each time: it belongs to the namespace the child is in now. */
     int fd = in_child ? tr_netlink_open((int)netlink->protocol) : monitor_socket(run->context, (int)netlink->protocol);
     if (fd < 0) return fd;
-    long result = tr_netlink_exchange(fd, netlink->messages.at, netlink->messages.length, NULL, 0);
+    long result = 0;
+    if (!exchange_file(fd, in_child ? NULL : netlink->instead, &result) && netlink->messages.length > 0)
+        result = tr_netlink_exchange(fd, netlink->messages.at, netlink->messages.length, NULL, 0);
     if (in_child) sys_close(fd);
     return result < 0 ? (int)result : 0;
 }

@@ -52,7 +52,7 @@ enum tr_phase {
     X(5, rename, "ss") \
     X(6, removeTree, "s") \
     X(7, killCgroup, "sn") \
-    X(8, netlink, "nbn") \
+    X(8, netlink, "nbno") \
     X(9, listen, "nsnsn") \
     X(10, joinNamespace, "sn") \
     X(11, unshare, "n") \
@@ -125,7 +125,7 @@ struct tr_op_rmdir { const char *path; uint64_t patience_ms; };
 struct tr_op_rename { const char *from, *to; };
 struct tr_op_killCgroup { const char *path; uint64_t patience_ms; };
 /* pid_offset 0: none (the first bytes are a message header). */
-struct tr_op_netlink { uint64_t protocol; struct tr_bytes messages; uint64_t pid_offset; };
+struct tr_op_netlink { uint64_t protocol; struct tr_bytes messages; uint64_t pid_offset; const char *instead; };
 /* protocol: IPPROTO_TCP or IPPROTO_UDP. */
 struct tr_op_listen { uint64_t protocol; const char *address; uint64_t port; const char *target_address; uint64_t target_port; };
 /* type: CLONE_NEW*. */

@@ -233,19 +233,63 @@ static int open_listener(struct tr_listener *listener, const union tr_address *a
     return error;
 }
 
+/* A row that is free: rows do not move, epoll knows them by their place. */
+static struct tr_listener *free_listener(void) {
+    for (int i = 0; i < listener_count; i++)
+        if (listeners[i].watch.fd == 0) return &listeners[i];
+    return listener_count == LISTENERS ? NULL : &listeners[listener_count++];
+}
+
+static int add_listener(const struct tr_listener *wanted) {
+    struct tr_listener *listener = free_listener();
+    if (listener == NULL) return -EMFILE;
+    *listener = *wanted;
+    return open_listener(listener, &listener->address);
+}
+
+static int fill_listener(struct tr_listener *out, const struct tr_op_listen *op) {
+    memset(out, 0, sizeof *out);
+    out->udp = op->protocol == IPPROTO_UDP;
+    if (!out->udp && op->protocol != IPPROTO_TCP) return -EPROTONOSUPPORT;
+    return parse(&out->address, op->address, op->port) && parse(&out->target, op->target_address, op->target_port) ? 0 : -EINVAL;
+}
+
 int tr_listen(struct tr_context *context, const struct tr_op_listen *op) {
-    struct tr_listener *listener = &listeners[listener_count];
-    union tr_address address;
-    int error;
+    struct tr_listener wanted;
+    int error = fill_listener(&wanted, op);
     (void)context;
-    if (listener_count == LISTENERS) return -EMFILE;
-    if (op->protocol != IPPROTO_TCP && op->protocol != IPPROTO_UDP) return -EPROTONOSUPPORT;
-    if (!parse(&address, op->address, op->port) || !parse(&listener->target, op->target_address, op->target_port))
-        return -EINVAL;
-    listener->udp = op->protocol == IPPROTO_UDP;
-    error = open_listener(listener, &address);
-    if (error == 0) listener_count++;
-    return error;
+    return error == 0 ? add_listener(&wanted) : error;
+}
+
+enum { UNWANTED, KEPT, ADDED };
+
+int tr_listener_want(const struct tr_op_listen *op) {
+    struct tr_listener wanted;
+    int error = fill_listener(&wanted, op);
+    if (error != 0) return error;
+    for (int i = 0; i < listener_count; i++) {
+        struct tr_listener *there = &listeners[i];
+        if (there->watch.fd == 0 || there->udp != wanted.udp) continue;
+        if (memcmp(&there->address, &wanted.address, sizeof wanted.address) != 0) continue;
+        if (memcmp(&there->target, &wanted.target, sizeof wanted.target) != 0) continue;
+        if (there->mark == UNWANTED) there->mark = KEPT;
+        return 0;
+    }
+    wanted.mark = ADDED;
+    return add_listener(&wanted);
+}
+
+void tr_listeners_settle(bool done) {
+    for (int i = 0; i < listener_count; i++) {
+        struct tr_listener *listener = &listeners[i];
+        if (listener->watch.fd != 0 && listener->mark == (done ? UNWANTED : ADDED)) {
+            tr_watch_close(&listener->watch);
+            tr_flows_forget(listener);
+        } else if (listener->mark == ADDED) {
+            tr_watch_want(&listener->watch, paused && listener->udp ? 0 : EPOLLIN);
+        }
+        listener->mark = UNWANTED;
+    }
 }
 
 void tr_proxy_start(void) {

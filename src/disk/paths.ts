@@ -125,6 +125,12 @@ export interface Paths extends Roots {
   teardown(id: string): string;
   /** The addresses and ports of a running container, for `ps` and `inspect`. */
   networkSettings(id: string): string;
+  /** What `update --publish-add` and `--publish-rm` leave: the ports that the monitor is to serve (its path is native/attach.c's). */
+  ports(id: string): string;
+  /** What is to go out of the firewall in the end, in place of what the launch plan says. */
+  portsRelease(id: string): string;
+  /** Is there while they are changed: whoever finds it without the lock makes the firewall anew. */
+  portsChanging(id: string): string;
   /** Held by whoever changes a container.json. */
   readonly recordsLock: string;
   /** Of one `exec`: its monitor's lock and state; gone with it. */
@@ -224,6 +230,9 @@ export function pathsOf(roots: Roots): Paths {
     policy: (id) => join(run(id), 'policy'),
     teardown: (id) => join(run(id), 'teardown'),
     networkSettings: (id) => join(run(id), 'network.json'),
+    ports: (id) => join(run(id), 'ports'),
+    portsRelease: (id) => join(run(id), 'ports.release'),
+    portsChanging: (id) => join(run(id), 'ports.changing'),
     recordsLock: join(runRoot, 'records.lock'),
     execs,
     exec,

@@ -39,6 +39,7 @@ import type { Stats, StatsHow } from './stats.ts';
 import type { StopHow } from './stop.ts';
 import type { Processes } from './top.ts';
 import type { Changes, Updated } from './update.ts';
+import type { PortUpdate } from './update-ports.ts';
 import type { NewVolume, VolumeFacts } from './volumes.ts';
 
 export type { Pressure, PressureOf, Stall } from '../cgroups/pressure.ts';
@@ -143,6 +144,8 @@ export interface Engine extends ImageEngine {
   ): Promise<void>;
   /** Variables for all its starts; one that runs cannot be given any. @param env `KEY=value` */
   updateEnvironment(container: string, env: readonly string[]): Promise<void>;
+  /** Publishes ports and takes them back: now where it runs, and for all its starts. */
+  updatePorts(container: string, update: PortUpdate): Promise<void>;
   /** Once a second what containers use. */
   stats(how?: StatsHow): AsyncGenerator<readonly Stats[]>;
   /** Removes the containers that do not run. */
@@ -235,6 +238,7 @@ export function openEngine(options: EngineOptions = {}): Engine {
     update: async (text, changes) => (await import('./update.ts')).updateContainer(core, text, changes),
     updateEnvironment: async (text, env) =>
       (await import('./update-environment.ts')).updateEnvironment(core, text, env),
+    updatePorts: async (text, update) => (await import('./update-ports.ts')).updatePorts(core, text, update),
     stats: (how) => statsOf(core, how),
     pruneContainers: async (matches = () => true) =>
       (await import('./prune.ts')).pruneContainers(core, matches),

@@ -15,6 +15,7 @@ export async function planNetwork(core: Core, record: ContainerRecord): Promise<
     hostname: hostnameOf(core, record),
     ...(options.domainname === undefined ? {} : { domainname: options.domainname }),
     request: options.network,
+    releasePath: core.paths.portsRelease(record.id),
     exposed: Object.keys(record.image.config.ExposedPorts ?? {}),
     containerNamespace: (text) => runningContainer(core, text, lockIsHeld),
   });

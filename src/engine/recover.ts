@@ -69,7 +69,10 @@ export async function recoverContainer(core: Core, id: string, startMs = START_M
     return;
   }
   await recordDeath(core, id);
-  (await core.networks()).forget(id);
+  const networks = await core.networks();
+  networks.forget(id);
+  // A change of its ports was cut short: what leads to it may not be what its plan took back.
+  if (existsSync(paths.portsChanging(id))) await networks.repair();
   rmSync(paths.run(id), { recursive: true, force: true });
 }
 

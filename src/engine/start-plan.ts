@@ -4,6 +4,7 @@ import { resourcesOf } from '../cgroups/limits.ts';
 import { hostMachine } from '../cgroups/machine.ts';
 import { planCgroup } from '../cgroups/plan.ts';
 import { makePrivateDirectory } from '../disk/atomic.ts';
+import type { Paths } from '../disk/paths.ts';
 import { TinyrunError } from '../errors.ts';
 import { nativeDirectory } from '../native/library.ts';
 import type { LaunchPlan, Op } from '../native/plan.ts';
@@ -129,7 +130,7 @@ export async function planLaunch(core: Core, record: ContainerRecord, from: Plan
     init: options.init,
     extraPrepare: [],
     extraRelease: [forgetNetwork(paths.networkSettings(id)), ...discard.release],
-    extraCleanup: discard.cleanup,
+    extraCleanup: [...portFiles(paths, id), ...discard.cleanup],
   });
   return { plan, spec, rootDirectories };
 }
@@ -203,6 +204,16 @@ function writeEtcFiles(core: Core, record: ContainerRecord, network: NetworkPlan
     ...(hostname === undefined ? {} : { hostname }),
     ...(resolvConf === undefined ? {} : { resolvConf }),
   };
+}
+
+/** What changes of ports have left in the run directory. */
+function portFiles(paths: Paths, id: string): Op[] {
+  return [paths.ports(id), paths.portsRelease(id)].map((path) => ({
+    op: 'unlink',
+    path,
+    what: 'forget that ports were changed',
+    optional: true,
+  }));
 }
 
 function forgetNetwork(path: string): Op {

@@ -89,7 +89,11 @@ export const FORMS: { readonly [K in Op['op']]: Form<K> } = {
   rename: { code: 5, slots: 'ss', values: (op) => [op.from, op.to] },
   removeTree: { code: 6, slots: 's', values: (op) => [op.path] },
   killCgroup: { code: 7, slots: 'sn', values: (op) => [op.path, op.patienceMs] },
-  netlink: { code: 8, slots: 'nbn', values: (op) => [NETLINK[op.protocol], op.messages, op.pidOffset ?? 0] },
+  netlink: {
+    code: 8,
+    slots: 'nbno',
+    values: (op) => [NETLINK[op.protocol], op.messages, op.pidOffset ?? 0, op.instead],
+  },
   listen: {
     code: 9,
     slots: 'nsnsn',

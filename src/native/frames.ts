@@ -9,9 +9,11 @@ export const FRAME = {
   stdinEnd: 16,
   resize: 17,
   attach: 18,
+  ports: 19,
   started: 32,
   failed: 33,
   exited: 34,
+  answered: 35,
 } as const;
 
 const HEADER = 8;
@@ -40,12 +42,21 @@ export interface ExitedFrame {
   readonly nanoseconds: number;
 }
 
+/** To a client that asked for a change. */
+export interface AnsweredFrame {
+  /** 0: it is done. */
+  readonly errno: number;
+  /** Which line of what was asked for could not be had. */
+  readonly line: number;
+}
+
 export interface FrameHandlers {
   /** Part of the payload of an output frame; a view of the chunk that was pushed, nothing is copied. */
   output(stream: 'stdout' | 'stderr', bytes: Uint8Array): void;
   started(frame: StartedFrame): void;
   failed(frame: FailedFrame): void;
   exited(frame: ExitedFrame): void;
+  answered?(frame: AnsweredFrame): void;
 }
 
 /** The header of a frame whose payload has `length` bytes (below 2^32). */
@@ -103,7 +114,7 @@ export function frameDecoder(handlers: FrameHandlers): (chunk: Uint8Array) => vo
 }
 
 function isControl(type: number): boolean {
-  return type === FRAME.started || type === FRAME.failed || type === FRAME.exited;
+  return Object.hasOwn(SIZE_OF, type);
 }
 
 function payloadLength(header: Uint8Array): number {
@@ -117,13 +128,14 @@ function payloadLength(header: Uint8Array): number {
   return length;
 }
 
-type ControlType = typeof FRAME.started | typeof FRAME.failed | typeof FRAME.exited;
+type ControlType = typeof FRAME.started | typeof FRAME.failed | typeof FRAME.exited | typeof FRAME.answered;
 
 /** Payload sizes as in native/frames.h; a newer monitor may add to the end. */
 export const SIZE_OF: Readonly<Record<ControlType, number>> = {
   [FRAME.started]: 12,
   [FRAME.failed]: 9,
   [FRAME.exited]: 21,
+  [FRAME.answered]: 8,
 };
 
 function dispatch(type: number, payload: Uint8Array, handlers: FrameHandlers): void {
@@ -140,5 +152,7 @@ function dispatch(type: number, payload: Uint8Array, handlers: FrameHandlers): v
       seconds: Number(view.getBigInt64(9)),
       nanoseconds: view.getUint32(17),
     });
+  } else if (type === FRAME.answered) {
+    handlers.answered?.({ errno: view.getInt32(0), line: view.getUint32(4) });
   }
 }

@@ -8,7 +8,7 @@ import {
   writeFileSync,
   writeSync,
 } from 'node:fs';
-import { basename, dirname } from 'node:path';
+import { dirname } from 'node:path';
 import { makePrivateDirectory } from '../disk/atomic.ts';
 import { errorCode, SyscallError, TinyrunError } from '../errors.ts';
 import { encodePlan, PHASES } from './encode.ts';
@@ -18,6 +18,7 @@ import { type FailedFrame, FRAME, frameHeader, resizeFrame } from './frames.ts';
 import { monitorProgram } from './library.ts';
 import type { LaunchFailure, LaunchPlan, Op } from './plan.ts';
 import { type Opening, openSession, type Session } from './session.ts';
+import { shortAddress } from './socket-address.ts';
 import { closeFd, flock, memoryFile, socketPair, startMonitor, waitProcess } from './syscalls.ts';
 
 export type { ExitRecord, OutputListener, Session } from './session.ts';
@@ -83,7 +84,6 @@ const FAILING_PHASES = [...PHASES, 'clone', 'monitor'] as const;
 const RUN_MONITOR = "run the container's monitor";
 
 const LOCK_PATIENCE_MS = 3000;
-const SOCKET_PATH_MAX = 107;
 
 /**
  * Starts a container under a monitor of its own, which outlives this process.
@@ -258,11 +258,4 @@ function launchError(plan: LaunchPlan, failed: FailedFrame): LaunchError {
 function reap(pid: number, attempt = 0): void {
   if (waitProcess(pid, false) !== undefined || attempt > 20) return;
   setTimeout(() => reap(pid, attempt + 1), 2 ** Math.min(attempt, 8)).unref();
-}
-
-/** A path that fits into the 107 bytes of a socket's address, through its directory where it does not. */
-function shortAddress(path: string): { path: string; close: () => void } {
-  if (Buffer.byteLength(path) <= SOCKET_PATH_MAX) return { path, close: () => {} };
-  const fd = openSync(dirname(path), 'r');
-  return { path: `/proc/self/fd/${fd}/${basename(path)}`, close: () => closeSync(fd) };
 }

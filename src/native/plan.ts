@@ -199,6 +199,8 @@ export type Op = Common &
         readonly messages: Uint8Array;
         /** Offset of a u32 in `messages` that becomes the child's pid (monitor phases only). */
         readonly pidOffset?: number;
+        /** A file whose messages are sent in place of these, where it is there by then (monitor phases only). */
+        readonly instead?: string;
       }
     /** Reserves a host port now (EADDRINUSE is the op's failure) and, once connected, forwards from it. */
     | {

@@ -83,7 +83,7 @@ export async function planBridge(
     if (main === undefined || first === undefined)
       throw new TinyrunError('internal', 'no network to connect to');
     if (bindings.length > 0) writeRecord(main.lease.path, bindings);
-    const ports = portOps(host, main.ready, bindings, main.attachment);
+    const ports = portOps(host, main.ready, bindings, main.attachment, input.releasePath);
     const addresses = endpoints.flatMap(({ attachment: { ipv4, ipv6 } }) =>
       [ipv4, ipv6].flatMap((end) => (end === undefined ? [] : [formatAddress(end.address)])),
     );
@@ -97,10 +97,7 @@ export async function planBridge(
       connect: endpoints.flatMap(({ attachment, ready: { network, index } }, number) =>
         connectOps(attachment, network, { bridgeIndex: index, name: `eth${number}` }),
       ),
-      release: [
-        ...ports.release,
-        ...endpoints.flatMap(({ lease }) => leaseOps(lease, lease === main.lease && bindings.length > 0)),
-      ],
+      release: [...ports.release, ...endpoints.flatMap(({ lease }) => leaseOps(lease, lease === main.lease))],
       namespace: { type: 'new' },
       etc: etcFiles(input, host, {
         addresses,
@@ -185,6 +182,7 @@ function portOps(
   ready: ReadyBridge,
   bindings: readonly Binding[],
   attachment: Attachment,
+  releasePath: string | undefined,
 ): { prepare: Op[]; release: Op[] } {
   const { ipv4, ipv6 } = attachment;
   const prepare = listenOps(bindings, formatAddress(ipv4.address));
@@ -193,18 +191,20 @@ function portOps(
     ...(ipv6 === undefined ? {} : { ipv6: ipv6.address }),
   });
   const { table } = ready;
-  if (elements.length === 0 || table === undefined) return { prepare, release: [] };
+  if (table === undefined) return { prepare, release: [] };
   const op = { op: 'netlink', protocol: 'netfilter' } as const;
+  const deleted: Op = {
+    ...op,
+    messages: elements.length === 0 ? new Uint8Array(0) : deleteElements(table, elements),
+    ...(releasePath === undefined ? {} : { instead: releasePath }),
+    optional: true,
+    what: 'take the published ports out of the firewall',
+  };
+  if (elements.length === 0) return { prepare, release: releasePath === undefined ? [] : [deleted] };
   const added: Op = {
     ...op,
     messages: addElements(table, elements),
     what: 'put the published ports into the firewall',
-  };
-  const deleted: Op = {
-    ...op,
-    messages: deleteElements(table, elements),
-    optional: true,
-    what: 'take the published ports out of the firewall',
   };
   const udp = new Set(bindings.flatMap((b) => (b.protocol === 'udp' ? [b.hostPort] : [])));
   const subnets = [ready.network.subnet, ready.network.subnet6].flatMap(

@@ -8,8 +8,9 @@ import { planBridge } from './bridge-mode.ts';
 import { type Bridges, DEFAULT_NETWORK, openBridges } from './bridges.ts';
 import { etcFiles } from './etc.ts';
 import type { NetworkHost } from './host.ts';
+import type { PortChange } from './live-ports.ts';
 import type { NetworkInput, NetworkPlan } from './plan.ts';
-import { portMap } from './ports.ts';
+import { type PortMap, portMap } from './ports.ts';
 
 export type { NetworkInput, NetworkPlan, NetworkSettings } from './plan.ts';
 
@@ -20,12 +21,18 @@ export interface Networks extends Omit<Bridges, 'ready'> {
    * @throws TinyrunError in Docker's words where scripts know them
    */
   plan(input: NetworkInput): Promise<NetworkPlan>;
+  /** Publishes ports of a container that runs, and takes them back: see `changePorts`. */
+  changePorts(change: PortChange): Promise<PortMap>;
 }
 
 /** Opens the networks of a store. Makes no call until it is used. */
 export function openNetworks(paths: Paths, host: NetworkHost): Networks {
   const bridges = openBridges(paths, host);
-  return { ...bridges, plan: async (input) => planMode(input, host, bridges) };
+  return {
+    ...bridges,
+    plan: async (input) => planMode(input, host, bridges),
+    changePorts: async (change) => (await import('./live-ports.ts')).changePorts(host, bridges, change),
+  };
 }
 
 /** Whether the op failed because bridge or firewall went away after the plan was made: `repair`, plan anew, try again. */

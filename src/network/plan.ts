@@ -12,6 +12,8 @@ export interface NetworkInput {
   readonly request: NetworkRequest;
   /** EXPOSE of the image, such as `80/tcp`. */
   readonly exposed: readonly string[];
+  /** A file that `Networks.changePorts` puts there: what is taken out of the firewall in place of what was planned. */
+  readonly releasePath?: string;
   /** The running container that `--network container:X` means. @throws where there is none or it does not run */
   readonly containerNamespace?: (idOrName: string) => { readonly pid: number; readonly id: string };
 }

@@ -44,7 +44,8 @@ export function publishedElements(
   return elements;
 }
 
-function readRecord(leasePath: string): Binding[] {
+/** What a lease's holder has published. */
+export function readRecord(leasePath: string): Binding[] {
   try {
     const value: unknown = JSON.parse(readFileSync(recordPath(leasePath), 'utf8'));
     return Array.isArray(value) ? value.filter(isBinding) : [];

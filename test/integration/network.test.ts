@@ -1,6 +1,6 @@
-import { createSocket } from 'node:dgram';
 import { networkInterfaces } from 'node:os';
 import { afterAll, afterEach, beforeAll, describe, expect } from 'vitest';
+import { datagram } from '../harness/datagrams.ts';
 import { compileFixture } from '../harness/programs.ts';
 import { freePort } from '../harness/registry.ts';
 import { needing } from '../harness/requires.ts';
@@ -33,27 +33,6 @@ async function ask(host: string, port: number): Promise<string> {
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
   throw new Error(`No answer from ${host}:${port}`);
-}
-
-/** Sends a datagram to loopback until it is answered. */
-function datagram(port: number, text: string): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const socket = createSocket('udp4');
-    const again = setInterval(() => socket.send(text, port, '127.0.0.1'), 100);
-    const done = (): void => {
-      clearInterval(again);
-      clearTimeout(timer);
-      socket.close();
-    };
-    const timer = setTimeout(() => {
-      done();
-      reject(new Error(`No datagram came back from port ${port}`));
-    }, 10_000);
-    socket.once('message', (message) => {
-      done();
-      resolve(message.toString());
-    });
-  });
 }
 
 function hostAddress(): string | undefined {

@@ -5,6 +5,7 @@ import { forEach } from '../for-each.ts';
 import { parseRestart } from '../life-flags.ts';
 import { limitsOf } from '../limit-flags.ts';
 import { FlagError } from '../parse.ts';
+import { parsePublish } from '../ports.ts';
 
 /** Of the flags of `run` those that a container can take while it runs. */
 const LIVE: readonly string[] = [
@@ -38,18 +39,35 @@ export const update: Command = {
       type: 'list',
       help: 'Set environment variables of a container that does not run',
     },
+    {
+      long: 'publish-add',
+      type: 'list',
+      value: 'port',
+      help: 'Publish a port, also while the container runs',
+    },
+    {
+      long: 'publish-rm',
+      type: 'list',
+      value: 'port',
+      help: 'Take a published port back ([IP:][HOST:]CONTAINER[/PROTOCOL])',
+    },
     { long: 'restart', type: 'string', help: 'Restart policy to apply when a container exits' },
   ],
   operands: { min: 1 },
   async run({ context, parsed, engine: open }) {
-    if (![...LIVE, 'env', 'restart'].some((long) => parsed.has(long))) {
+    if (![...LIVE, 'env', 'publish-add', 'publish-rm', 'restart'].some((long) => parsed.has(long))) {
       throw new FlagError('you must provide one or more flags when using this command');
     }
     const restart = parsed.one('restart', parseRestart);
     const changes = { ...limitsOf(parsed), ...(restart === undefined ? {} : { restart }) };
     const env = environmentOf(parsed, context);
+    const ports = {
+      add: parsed.each('publish-add', parsePublish),
+      remove: parsed.each('publish-rm', parsePublish),
+    };
     const engine = await open();
     return forEach(context, parsed.operands, async (name) => {
+      if (ports.add.length + ports.remove.length > 0) await engine.updatePorts(name, ports);
       if (env.length > 0) await engine.updateEnvironment(name, env);
       const { warnings } = await engine.update(name, changes);
       for (const warning of warnings) context.stderr.write(`WARNING: ${warning}\n`);

@@ -114,5 +114,6 @@ test('FRAME has the numbers and sizes of native/frames.h', () => {
   expect(constants.get('STARTED_SIZE')).toBe(SIZE_OF[FRAME.started]);
   expect(constants.get('FAILED_SIZE')).toBe(SIZE_OF[FRAME.failed]);
   expect(constants.get('EXITED_SIZE')).toBe(SIZE_OF[FRAME.exited]);
-  expect(constants.size).toBe(named.length + 4);
+  expect(constants.get('ANSWERED_SIZE')).toBe(SIZE_OF[FRAME.answered]);
+  expect(constants.size).toBe(named.length + 5);
 });
