@@ -91,9 +91,9 @@ async function fromBytes(bytes: Bytes, host: SourceHost, what: string): Promise<
 async function fromGit(source: GitSource, host: SourceHost): Promise<ContextFiles> {
   const { directory, release } = makeScratch(host.paths.buildScratch);
   try {
-    const { env, signal, onLog } = host;
+    const { env, signal, onLog, keepGitDir } = host;
     const checkout = await checkoutGit({
-      source,
+      source: keepGitDir === true ? { ...source, keepGitDir } : source,
       directory,
       env,
       ...(signal === undefined ? {} : { signal }),

@@ -16,6 +16,8 @@ export interface SourceHost {
     readonly buildDownloads: string;
     contextStats(hash: string): string;
   };
+  /** Of a repository that is the context: `.git` stays (BUILDKIT_CONTEXT_KEEP_GIT_DIR). */
+  readonly keepGitDir?: boolean;
   readonly signal?: AbortSignal;
   /** What git and downloads tell while they work. */
   readonly onLog?: (chunk: Uint8Array) => void;

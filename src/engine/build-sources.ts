@@ -71,6 +71,7 @@ function sourceHost(core: Core, request: BuildRequest): SourceHost {
     unpacker: unpackProgram(),
     paths: core.paths,
     signal: request.signal,
+    keepGitDir: request.buildArgs.BUILDKIT_CONTEXT_KEEP_GIT_DIR === '1',
     ...(request.stdin === undefined ? {} : { stdin: request.stdin }),
   };
 }
