@@ -67,7 +67,7 @@ export async function reportChecks(
     request.onEvent({ type: 'warning', warning, fileName, time: Date.now() });
   }
   const { lintError } = await import('../build/dockerfile/lint.ts');
-  const error = lintError(linted.dockerfile, warnings);
+  const error = lintError(linted.dockerfile, warnings, request.buildArgs);
   if (error !== undefined) throw error;
 }
 

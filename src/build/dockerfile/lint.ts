@@ -37,7 +37,7 @@ export type Reporter = <Name extends LintRuleName>(
  * https://docs.docker.com/reference/build-checks/
  */
 export function lint(dockerfile: Dockerfile, input: LintInput): BuildWarning[] {
-  const config = parseLintConfig(dockerfile.directives.check);
+  const config = configOf(dockerfile, input.args.buildArgs);
   const warnings = dockerfile.warnings.filter(({ rule }) => isChecked(config, rule, false));
   const report = reporter(config, warnings);
   lintSyntax(dockerfile, report);
@@ -56,10 +56,16 @@ export function lint(dockerfile: Dockerfile, input: LintInput): BuildWarning[] {
 export function lintError(
   dockerfile: Dockerfile,
   warnings: readonly BuildWarning[],
+  buildArgs: LintInput['args']['buildArgs'] = {},
 ): TinyrunError | undefined {
-  if (warnings.length === 0 || !parseLintConfig(dockerfile.directives.check).error) return undefined;
+  if (warnings.length === 0 || !configOf(dockerfile, buildArgs).error) return undefined;
   const rules = [...new Set(warnings.map(({ rule }) => rule))];
   return new TinyrunError('invalid', `lint violation found for rules: ${rules.join(', ')}`);
+}
+
+/** `--build-arg BUILDKIT_DOCKERFILE_CHECK=…` stands before what the file says. */
+function configOf({ directives }: Dockerfile, buildArgs: LintInput['args']['buildArgs']): LintConfig {
+  return parseLintConfig(buildArgs.BUILDKIT_DOCKERFILE_CHECK ?? directives.check);
 }
 
 function reporter(config: LintConfig, warnings: BuildWarning[]): Reporter {

@@ -100,6 +100,17 @@ CMD ["/out/app"]
     expect(findings('FROM a\nCOPY $missing b', { image: () => undefined })).toEqual([]);
   });
 
+  it('takes the configuration of a build argument before that of the file', () => {
+    const text = '# check=skip=all\nFROM a AS Big';
+    const buildArgs = { BUILDKIT_DOCKERFILE_CHECK: 'error=true' };
+    const dockerfile = parseDockerfile(text, 'Dockerfile');
+    const args = { buildArgs, platformArgs: {} };
+    const input = { stages: stages(dockerfile, args), args, everyStage: true, isReference };
+    const warnings = lint(dockerfile, input);
+    expect(warnings.map(({ rule }) => rule)).toEqual(['StageNameCasing']);
+    expect(lintError(dockerfile, warnings, buildArgs)).toBeDefined();
+  });
+
   it('checks only the stages that are built, unless all are asked for', () => {
     const text = 'FROM a AS x\nCMD x\nFROM b\nCMD y';
     expect(findings(text, { everyStage: false })).toEqual(['JSONArgsRecommended 4']);
