@@ -1,7 +1,7 @@
 /*
  * tinyrun-pack ROOT --blob FD [--layer 0|1] [--compression gzip|zstd|none] [--level N] [--clamp SECONDS] [--subsecond 0|1]
  *              [--exclude PATH]... [--threads N] [--path PATH] [--follow 0|1] [--name NAME] [--owner UID:GID] [--alone 0|1]
- *              [--below FD]
+ *              [--below FD] [--userxattr 0|1]
  * tinyrun-pack ROOT --stat PATH [--follow 0|1]
  *
  * ROOT is one of: --tree DIR; --host DIR, with what is mounted below it; --namespace FD of a container's mount namespace;
@@ -28,7 +28,7 @@
 struct options {
     struct root root;
     const char *path, *stat, *name;
-    bool follow, alone, map_owner;
+    bool follow, alone, map_owner, user_marks;
     int below;
     unsigned uid, gid;
     const char *excluded[EXCLUDED_MAX];
@@ -76,6 +76,7 @@ static int take_option(struct options *options, const char *name, const char *va
     if (strcmp(name, "--layer") == 0) return options->layer = number == 1, number <= 1 ? 0 : -1;
     if (strcmp(name, "--follow") == 0) return options->follow = number == 1, number <= 1 ? 0 : -1;
     if (strcmp(name, "--alone") == 0) return options->alone = number == 1, number <= 1 ? 0 : -1;
+    if (strcmp(name, "--userxattr") == 0) return options->user_marks = number == 1, number <= 1 ? 0 : -1;
     if (strcmp(name, "--subsecond") == 0) return options->subsecond = number == 1, number <= 1 ? 0 : -1;
     return -1;
 }
@@ -155,7 +156,7 @@ int main(int argc, char **argv) {
 
     static struct walk walk;
     static struct failure failure;
-    walk.layer = options.layer, walk.subsecond = options.subsecond;
+    walk.layer = options.layer, walk.user_marks = options.user_marks, walk.subsecond = options.subsecond;
     walk.has_clamp = options.has_clamp, walk.clamp = options.clamp;
     walk.excluded = options.excluded, walk.excluded_count = options.excluded_count;
     walk.name = options.name;

@@ -6,21 +6,18 @@
 
 #include <string.h>
 
-static const char *after_prefix(const char *name) {
-    static const char *const PREFIXES[] = {"trusted.overlay.", "user.overlay."};
-    for (size_t i = 0; i < sizeof PREFIXES / sizeof *PREFIXES; i++) {
-        size_t length = strlen(PREFIXES[i]);
-        if (strncmp(name, PREFIXES[i], length) == 0) return name + length;
-    }
-    return NULL;
+static const char *after(const char *name, const char *prefix) {
+    size_t length = strlen(prefix);
+    return strncmp(name, prefix, length) == 0 ? name + length : NULL;
 }
 
 bool mark_is_overlay_xattr(const char *name) {
-    return after_prefix(name) != NULL;
+    return after(name, "trusted.overlay.") != NULL || after(name, "user.overlay.") != NULL;
 }
 
-enum mark mark_of_xattr(const char *name, const char *value, size_t length, bool is_directory) {
-    const char *mark = after_prefix(name);
+/* Where overlay uses trusted.*, anybody in the container may have set user.*: it means nothing then. */
+enum mark mark_of_xattr(const char *name, const char *value, size_t length, bool is_directory, bool by_user) {
+    const char *mark = after(name, by_user ? "user.overlay." : "trusted.overlay.");
     if (mark == NULL) return MARK_NONE;
     /* "x" only says that whiteouts of the second kind lie in here. */
     if (is_directory && strcmp(mark, "opaque") == 0) return length == 1 && value[0] == 'y' ? MARK_OPAQUE : MARK_NONE;

@@ -77,6 +77,7 @@ struct walk {
     struct output *output;
     struct links links;
     bool layer;        /* the tree is an overlay's upper directory */
+    bool user_marks;   /* of one that was mounted with `userxattr` */
     bool subsecond;
     bool has_clamp;
     int64_t clamp;     /* seconds: no mtime is later */
@@ -129,6 +130,6 @@ int holes_write(struct output *output, int fd, const struct holes *holes, uint64
 /* marks.c: what overlayfs notes in an upper directory */
 enum mark { MARK_NONE, MARK_WHITEOUT, MARK_OPAQUE, MARK_MOVED };
 bool mark_is_overlay_xattr(const char *name);
-enum mark mark_of_xattr(const char *name, const char *value, size_t length, bool is_directory);
+enum mark mark_of_xattr(const char *name, const char *value, size_t length, bool is_directory, bool by_user);
 
 #endif

@@ -136,7 +136,7 @@ static int read_xattrs(struct walk *walk, int fd, const char *leaf, bool is_dire
         ssize_t n = fd >= 0 ? fgetxattr(fd, name, value, sizeof value) : lgetxattr(leaf, name, value, sizeof value);
         if (n < 0) continue; /* removed meanwhile */
         if (is_mark) {
-            enum mark found = mark_of_xattr(name, value, (size_t)n, is_directory);
+            enum mark found = mark_of_xattr(name, value, (size_t)n, is_directory, walk->user_marks);
             if (found > *mark) *mark = found;
             continue;
         }

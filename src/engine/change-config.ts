@@ -5,6 +5,7 @@ import { StageVariables } from '../build/step-variables.ts';
 import { TinyrunError } from '../errors.ts';
 import type { ProcessDefaults } from '../oci/image-spec.ts';
 import type { ContainerRecord } from './containers.ts';
+import { healthcheckOf } from './inspect.ts';
 
 /** The instructions that Docker takes for `--change`. */
 const CHANGES: ReadonlySet<string> = new Set([
@@ -41,8 +42,10 @@ export function changeConfig(draft: Draft, changes: readonly string[]): Draft {
 }
 
 /** What a container was really run with, as the defaults of an image that is made of it. */
-export function effectiveConfig({ image, options }: ContainerRecord): ProcessDefaults {
+export function effectiveConfig(record: ContainerRecord): ProcessDefaults {
+  const { image, options } = record;
   const { config } = image;
+  const check = healthcheckOf(record);
   const { Cmd, Entrypoint, ...rest } = config;
   const command = options.command.length > 0 ? options.command : undefined;
   const entrypoint = options.entrypoint ?? Entrypoint;
@@ -61,6 +64,7 @@ export function effectiveConfig({ image, options }: ContainerRecord): ProcessDef
     }),
     ...(entrypoint === undefined || entrypoint.length === 0 ? {} : { Entrypoint: entrypoint }),
     ...(cmd === undefined ? {} : { Cmd: cmd }),
+    ...(check === undefined ? {} : { Healthcheck: check }),
   };
 }
 

@@ -133,7 +133,7 @@ function healthOf(core: Core, container: Container): Inspection {
 }
 
 /** The image's, with what was asked for over it. */
-function healthcheckOf({ image, options }: ContainerRecord): Healthcheck | undefined {
+export function healthcheckOf({ image, options }: ContainerRecord): Healthcheck | undefined {
   const asked = options.healthcheck;
   if (asked === undefined) return image.config.Healthcheck;
   if (asked.off === true) return { Test: ['NONE'] };

@@ -1,5 +1,7 @@
+import { execFileSync } from 'node:child_process';
 import {
   closeSync,
+  mkdirSync,
   openSync,
   readFileSync,
   renameSync,
@@ -178,6 +180,33 @@ describe('packLayer()', () => {
       kind: 'invalid',
       message: 'Cannot make a layer: ".wh.f" cannot be in a layer: there this name means a deletion',
     });
+  });
+
+  it('believes no mark that a program of the container can make', async () => {
+    const marked = (name: string, value: string) => pax([[`SCHILY.xattr.${name}`, value]]);
+    const archive = tar(
+      pax([
+        ['SCHILY.xattr.user.note', 'kept'],
+        ['SCHILY.xattr.user.overlay.opaque', 'y'],
+        ['SCHILY.xattr.trusted.overlay.origin', 'x'],
+      ]),
+      directory('d/'),
+      marked('user.overlay.whiteout', 'y'),
+      file('d/f'),
+      marked('user.overlay.redirect', '/etc/shadow'),
+      file('whole'),
+    );
+    // The unpacker refuses these: only a program inside could set them.
+    const layer = join(bench.top, 'forged');
+    mkdirSync(layer);
+    execFileSync('tar', ['-C', layer, '--xattrs', '--xattrs-include=*', '-xf', '-'], { input: archive });
+    expect((await describeTree(layer)).get('whole')).toContain('user.overlay.redirect');
+    const { blob } = await pack(layer, { compression: 'none' });
+    const { layer: again } = await bench.unpack(blob);
+    const tree = await describeTree(again);
+    expect([...tree.keys()]).toEqual(['.', 'd', 'd/f', 'whole']);
+    expect(tree.get('d')).toContain('{user.note=');
+    expect([...tree.values()].join(' ')).not.toContain('overlay');
   });
 
   it('reads nothing outside the tree', async () => {
