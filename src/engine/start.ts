@@ -16,7 +16,7 @@ import { writeSettings } from './network-facts.ts';
 import { planNetwork } from './network-plan.ts';
 import { findContainer } from './query.ts';
 import { Rollback } from './rollback.ts';
-import { explainFailure, type NextStep } from './start-failure.ts';
+import type { NextStep } from './start-failure.ts';
 import { type Launchable, planLaunch } from './start-plan.ts';
 
 export interface StartHow {
@@ -183,6 +183,7 @@ async function afterFailure(core: Core, failure: Failure): Promise<NextStep> {
   failure.network.undo();
   rmSync(core.paths.run(failure.record.id), { recursive: true, force: true });
   if (!(error instanceof LaunchError)) throw error;
+  const { explainFailure } = await import('./start-failure.ts');
   const next = await explainFailure(core, { ...failure, error });
   if (failure.mayRetry && typeof next === 'string') return next;
   throw typeof next === 'string' ? error : next;

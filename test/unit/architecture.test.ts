@@ -119,27 +119,43 @@ describe('architecture', () => {
     expect(wrong).toEqual([]);
   });
 
+  it('keeps what only others need out of the file that run loads', () => {
+    const bundle = readFileSync(join(top, 'scripts/bundle.mjs'), 'utf8');
+    const hot = [...(/const HOT = \[([\s\S]*?)\]/.exec(bundle)?.[1] ?? '').matchAll(/'([^']+)'/g)];
+    expect(hot.length).toBeGreaterThan(5);
+    const others =
+      /^src\/(build\/|cli\/(help|commands|template|table)\.ts|engine\/(pull|list|inspect|exec|stop)\.ts|runtime\/diagnose)/;
+    const reached = reachable(['src/main.ts', ...hot.map(([, file = '']) => file)]);
+    expect(reached.filter((file) => others.test(file))).toEqual([]);
+  });
+
   it('loads what is heavy only where a command needs it', () => {
     const heavy =
       /^(bcryptjs|node-fetch|tar-stream|commander|smol-toml|https?-proxy-agent|node:(http|https|zlib|child_process))$/;
-    const eager = new Map<string, string[]>();
-    for (const { file, target, typeOnly } of staticImports()) {
-      if (!typeOnly) eager.set(file, [...(eager.get(file) ?? []), target]);
-    }
-    const seen = new Set<string>();
-    const reached: string[] = [];
-    const visit = (file: string): void => {
-      if (seen.has(file)) return;
-      seen.add(file);
-      for (const target of eager.get(file) ?? []) {
-        if (heavy.test(target)) reached.push(`${file} imports ${target}`);
-        if (target.startsWith('.')) visit(normalize(join(dirname(file), target)));
-      }
-    };
-    visit('src/main.ts');
-    expect(reached).toEqual([]);
+    const reached = new Set(reachable(['src/main.ts']));
+    const wrong = staticImports()
+      .filter(({ file, target, typeOnly }) => !typeOnly && reached.has(file) && heavy.test(target))
+      .map(({ file, target }) => `${file} imports ${target}`);
+    expect(wrong).toEqual([]);
   });
 });
+
+/** These files and all of ours that they import at once. */
+function reachable(roots: readonly string[]): string[] {
+  const eager = new Map<string, string[]>();
+  for (const { file, target, typeOnly } of staticImports()) {
+    if (!typeOnly && target.startsWith('.'))
+      eager.set(file, [...(eager.get(file) ?? []), normalize(join(dirname(file), target))]);
+  }
+  const seen = new Set<string>();
+  const visit = (file: string): void => {
+    if (seen.has(file)) return;
+    seen.add(file);
+    for (const target of eager.get(file) ?? []) visit(target);
+  };
+  for (const root of roots) visit(root);
+  return [...seen];
+}
 
 function staticImports(): Import[] {
   return files.flatMap((file) => {
