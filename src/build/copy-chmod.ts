@@ -31,7 +31,7 @@ const SHIFT: Readonly<Record<string, number>> = { u: 6, g: 3, o: 0 };
 
 function applyClause(mode: number, clause: { who: string; actions: string }, isDirectory: boolean): number {
   let result = mode;
-  for (const [, operator = '', permissions = ''] of clause.actions.matchAll(/([-+=])([rwxXst]*|[ugo])/g)) {
+  for (const [, operator = '', permissions = ''] of clause.actions.matchAll(/([-+=])([ugo]|[rwxXst]*)/g)) {
     const bits = bitsOf(permissions, clause.who, result, isDirectory);
     if (operator === '+') result |= bits;
     else if (operator === '-') result &= ~bits;

@@ -47,7 +47,6 @@ const ROWS: readonly Row[] = [
   ['quiet', 'bool', 'Suppress the build output and print image ID on success', { short: 'q' }],
   ['secret', 'list', 'Secret to expose to the build (format: "id=mysecret[,src=/local/secret]")'],
   ['shm-size', 'bytes', 'Shared memory size for build containers'],
-  ['squash', 'bool', 'Squash newly built layers into a single new layer'],
   ['ssh', 'list', 'SSH agent socket to expose to the build (format: "default|<id>[=<socket>]")'],
   ['tag', 'list', 'Name and optionally a tag (format: "name:tag")', { short: 't' }],
   ['target', 'string', 'Set the target build stage to build'],
@@ -109,7 +108,6 @@ export async function buildOptions(parsed: Parsed, context: Context): Promise<Bu
     ...(epoch === undefined ? {} : { epoch }),
     cacheFrom: parsed.list('cache-from'),
     cacheTo: parsed.list('cache-to'),
-    squash: parsed.bool('squash'),
   };
 }
 

@@ -46,8 +46,6 @@ export interface BuildRequest {
   /** Places of caches, each as it was typed. */
   readonly cacheFrom: readonly string[];
   readonly cacheTo: readonly string[];
-  /** All layers of the build as one. */
-  readonly squash: boolean;
   readonly onEvent: OnBuildEvent;
   readonly signal: AbortSignal;
 }
