@@ -34,7 +34,7 @@ export function tinyrun(space, registry) {
     load: (file) => must(BINARY, ['load', '-q', '-i', file], { env }),
     /** None of its processes lives longer than the command. */
     daemons: [],
-    processes: /dist\/tinyrun\.cjs|^\S*tinyrun-unpack /,
+    processes: /^\S*node .*\/(load|tinyrun)\.cjs |^\S*tinyrun-unpack /,
     true: (network) => must(BINARY, ['run', '--rm', '--network', network, 'busybox', 'true'], { env }),
     sleeper: () => must(BINARY, ['run', '-d', 'busybox', 'sleep', '1000'], { env }).trim(),
     remove: (id) => must(BINARY, ['rm', '-f', id], { env }),

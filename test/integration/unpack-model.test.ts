@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { afterAll, describe, expect } from 'vitest';
-import { directory, file, tar } from '../fixtures/tars.ts';
+import { directory, file, pax, tar } from '../fixtures/tars.ts';
 import { describeTree } from '../fixtures/trees.ts';
 import { needing } from '../harness/requires.ts';
 import { makeUnpackBench } from '../harness/unpacking.ts';
@@ -92,5 +92,53 @@ describe('unpackLayer() against a model', () => {
       expect(new Map(found.filter(([name]) => name !== '.'))).toEqual(model.nodes);
     });
     await fc.assert(property, { numRuns: 300 });
+  });
+});
+
+describe('unpackLayer() against the rules of names', () => {
+  const part = fc.constantFrom(
+    'a',
+    'b',
+    '.',
+    '..',
+    '',
+    '...',
+    '.a',
+    'ü',
+    'with blank',
+    'n'.repeat(255),
+    'n'.repeat(256),
+  );
+  const name = fc.array(part, { minLength: 1, maxLength: 6 }).map((parts) => parts.join('/'));
+
+  /** Where a file of that name lies; or how it is refused, by the first part that is wrong. */
+  function expected(text: string): { readonly path: string } | { readonly outcome: string } {
+    const parts = text.split('/');
+    const wrong = parts.find((one) => one === '..' || Buffer.byteLength(one) > 255);
+    if (wrong !== undefined) return { outcome: wrong === '..' ? 'unsafe' : 'tar' };
+    const path = parts.filter((one) => one !== '' && one !== '.').join('/');
+    // The root is a directory, whatever an entry says.
+    return path === '' ? { outcome: 'tar' } : { path };
+  }
+
+  it('any name is a place in the layer, or refused', async () => {
+    const before = await describeTree(bench.canary);
+    const property = fc.asyncProperty(name, async (text) => {
+      // An empty path takes a pax record back.
+      fc.pre(text !== '');
+      const { layer, outcome } = await bench.unpack(
+        tar(pax([['path', Buffer.from(text)]]), file('short', 'x')),
+      );
+      const wanted = expected(text);
+      if ('outcome' in wanted) {
+        expect(outcome).toBe(wanted.outcome);
+        return;
+      }
+      expect(outcome).toBe('ok');
+      const files = [...(await describeTree(layer))].filter(([, line]) => line.startsWith('file'));
+      expect(files.map(([path]) => path)).toEqual([wanted.path]);
+    });
+    await fc.assert(property, { numRuns: 150 });
+    expect(await describeTree(bench.canary)).toEqual(before);
   });
 });
