@@ -157,10 +157,12 @@ async function sendSlowly(
   bytes: Uint8Array,
   how: { readonly rate: number; readonly onSent: SendHow['onSent'] },
 ): Promise<void> {
-  const began = performance.now();
+  let next = performance.now();
   for (let at = 0; at < bytes.length && !response.destroyed; at += PIECE) {
-    const early = began + (at / how.rate) * 1000 - performance.now();
+    const early = next - performance.now();
     if (early > 1) await new Promise((resolve) => setTimeout(resolve, early));
+    // What is late is not made up for: a burst would lie in the kernel's buffers, and be lost with the client.
+    next = Math.max(next, performance.now() - 5) + (PIECE / how.rate) * 1000;
     const piece = bytes.subarray(at, at + PIECE);
     if (!response.write(piece)) {
       await Promise.race(['drain', 'close'].map((name) => new Promise((done) => response.once(name, done))));

@@ -163,7 +163,8 @@ describe('a pull that is killed', () => {
 
   it('with kill -9, again and again, goes on where it was and ends right', async () => {
     publish('big', layers);
-    slowDown(25 * MB);
+    // What a killed client loses is what it had no time to read: on a busy machine with a fast server that is megabytes.
+    slowDown(8 * MB);
     for (let kill = 1; kill <= 6; kill += 1) {
       const goal = (sizeOf(layers) * (kill - 1 + Math.random())) / 6.5;
       const child = box.start(['pull', '-q', 'big']);
@@ -193,7 +194,7 @@ describe('a pull that is killed', () => {
   it('or cut off, twenty times in all, transfers little more than every byte once', async () => {
     const some = await Promise.all([0.5, 0.1, 0.3, 0.1].map((part, n) => bigLayer(`cut${n}`, part * size)));
     publish('big', some);
-    slowDown(Math.max(8, size / 40) * MB);
+    slowDown(Math.max(5, size / 40) * MB);
     const total = sizeOf(some);
     const goals = Array.from({ length: 20 }, () => Math.random() * 0.97 * total).sort((a, b) => a - b);
     const begin = (): { child: ChildProcessWithoutNullStreams; end: ReturnType<typeof ended> } => {
