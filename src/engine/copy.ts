@@ -3,6 +3,7 @@ import { pathsOf } from '../disk/paths.ts';
 import { TinyrunError } from '../errors.ts';
 import { blobsOf, planCopy } from '../image/copy.ts';
 import { type Location, parseLocation } from '../image/locations.ts';
+import type { ManifestFormat } from '../image/manifest-format.ts';
 import type { PullEvent } from '../image/pull-events.ts';
 import { type PushEvent, type PushWork, push } from '../image/push.ts';
 import type { PushPlan } from '../image/push-plan.ts';
@@ -23,6 +24,8 @@ export interface CopyHow extends Patience {
   /** Allows plain HTTP and certificates that cannot be verified. */
   readonly sourceInsecure?: boolean;
   readonly destinationInsecure?: boolean;
+  /** The manifest in another format; default: as it is, with its digest. */
+  readonly format?: ManifestFormat;
   /** A signature policy in place of the user's or the machine's, for a source that is a registry. */
   readonly signaturePolicy?: string;
   /** What paths are relative to. */
@@ -54,6 +57,11 @@ export async function copyImage(
     how,
     platform: how.platform === undefined ? store.host : parsePlatform(how.platform, store.host),
   };
+  if (how.format !== undefined && goal.kind === 'store')
+    throw new TinyrunError(
+      'unsupported',
+      'The store keeps manifests as they are: --format is for other destinations',
+    );
   if (origin.kind === 'store' && goal.kind === 'store') return tagStored(core, origin.text, goal.text);
   // Nobody may collect what is read here, or what has no name yet.
   const lease = await store.lease();
@@ -129,11 +137,12 @@ async function copyOut(
 ): Promise<CopiedImage> {
   const { how, platform } = work;
   const allPlatforms = how.allPlatforms ?? false;
-  const plan =
+  const found =
     source.plan?.(allPlatforms) ??
     (await planCopy(source.registry, source.reference, { platform, allPlatforms }));
-  const { digest } = plan.top;
+  const { digest } = found.top;
   await work.verify?.(source.registry, source.reference, { target: digest, manifest: digest });
+  const plan = how.format === undefined ? found : await formatted(found, how.format);
   const target = await openTarget(work, goal, plan);
   try {
     await push({
@@ -150,6 +159,11 @@ async function copyOut(
   } finally {
     target.pusher.close();
   }
+}
+
+async function formatted(plan: PushPlan, format: ManifestFormat): Promise<PushPlan> {
+  const { inFormat } = await import('../image/manifest-format.ts');
+  return { ...plan, top: inFormat(plan.top, format) };
 }
 
 /** Between repositories of one registry nothing is sent that it can take over by itself. */

@@ -90,6 +90,30 @@ describe('copy', () => {
     }
   });
 
+  it('writes the manifest in another format, over the same blobs', async () => {
+    const from = `docker://${one.address}/a/both:1`;
+    await box.ok(['copy', '-q', '-f', 'v2s2', from, `docker://${two.address}/b/docker:1`]);
+    const raw = await box.host([
+      'skopeo',
+      'inspect',
+      '--raw',
+      '--tls-verify=false',
+      `docker://${two.address}/b/docker:1`,
+    ]);
+    expect(JSON.parse(raw.stdout)).toMatchObject({
+      mediaType: 'application/vnd.docker.distribution.manifest.v2+json',
+      layers: [{ mediaType: 'application/vnd.docker.image.rootfs.diff.tar.gzip' }],
+    });
+    await box.ok(['copy', '-q', '-f', 'oci', `docker://${two.address}/b/docker:1`, 'oci:formed:x']);
+    const back = await box.host(['skopeo', 'inspect', '--raw', 'oci:formed:x']);
+    expect(JSON.parse(back.stdout).config.digest).toBe(JSON.parse(raw.stdout).config.digest);
+    const index = await box.run(['copy', '-f', 'oci', '--all-platforms', from, 'oci:formed:y']);
+    expect(index.stderr).toContain('Cannot change the format of an index');
+    expect((await box.run(['copy', '-f', 'v2s1', from, 'oci:formed:y'])).stderr).toContain(
+      'expected oci or v2s2',
+    );
+  });
+
   it('takes the image of this machine, or of another platform', async () => {
     await box.ok(['copy', '-q', `docker://${one.address}/a/both:1`, `docker://${two.address}/b/host`]);
     expect(await digestAt(`docker://${two.address}/b/host`)).toBe(hostDigest());

@@ -24,6 +24,13 @@ export const copy: Command = {
       value: 'file',
       help: 'Write the digest of the copied image to a file',
     },
+    {
+      long: 'format',
+      short: 'f',
+      type: 'string',
+      value: 'oci|v2s2',
+      help: 'Write the manifest in this format (default: as it is, which keeps the digest)',
+    },
     { long: 'platform', type: 'string', help: 'Which image of a multi-platform image to copy' },
     { long: 'quiet', short: 'q', type: 'bool', help: 'Suppress verbose output' },
     ...RETRY_OPTIONS,
@@ -47,6 +54,7 @@ export const copy: Command = {
     const platform = parsed.string('platform');
     if (platform !== undefined && parsed.bool('all-platforms'))
       throw new TinyrunError('invalid', '--all-platforms and --platform exclude each other');
+    const format = parsed.one('format', parseFormat);
     const quiet = parsed.bool('quiet');
     const policy = parsed.string('signature-policy');
     const pushing = new PushProgress(context, 'Copy');
@@ -57,6 +65,7 @@ export const copy: Command = {
         ...(policy === undefined ? {} : { signaturePolicy: resolve(context.cwd, policy) }),
         allPlatforms: parsed.bool('all-platforms'),
         ...(platform === undefined || platform === '' ? {} : { platform }),
+        ...(format === undefined ? {} : { format }),
         sourceInsecure: !parsed.bool('src-tls-verify', true),
         destinationInsecure: !parsed.bool('dest-tls-verify', true),
         cwd: context.cwd,
@@ -75,3 +84,8 @@ export const copy: Command = {
     return 0;
   },
 };
+
+function parseFormat(text: string): 'oci' | 'v2s2' {
+  if (text === 'oci' || text === 'v2s2') return text;
+  throw new Error('expected oci or v2s2');
+}
