@@ -1,6 +1,5 @@
 import { TinyrunError } from '../errors.ts';
 import type { CachedStep } from '../image/cached-steps.ts';
-import { parseDigest } from '../oci/digest.ts';
 import type { ImageConfig, Platform } from '../oci/image-spec.ts';
 import { splitFields } from './csv.ts';
 
@@ -99,7 +98,7 @@ export function stepsOf(config: ImageConfig, layers: readonly CachedStep['layer'
   const byId = new Map(layers.map((layer) => [String(layer.diffId), layer]));
   for (const step of stepList(config.config.Labels?.[LABEL])) {
     const { key, diffId, bytes, description, created } = fieldsOf(step);
-    const layer = typeof diffId === 'string' ? byId.get(parseDigest(diffId)) : undefined;
+    const layer = typeof diffId === 'string' ? byId.get(diffId) : undefined;
     if (layer === undefined || typeof key !== 'string' || !/^[0-9a-f]{64}$/.test(key)) continue;
     if (typeof bytes !== 'number' || typeof description !== 'string') continue;
     const times = typeof created === 'string' ? { created } : {};
