@@ -10,6 +10,8 @@ export interface AttachHow {
   readonly stderr: boolean;
   /** Bytes that end the session and leave the container running. */
   readonly detachKeys: Uint8Array;
+  /** Told each size that the terminal gets. */
+  readonly onResize?: (rows: number, columns: number) => void;
   /** Signals that come to the command go on to the container. */
   readonly forward?: (signal: SignalName) => Promise<void>;
 }
@@ -34,7 +36,7 @@ export async function attachSession(context: Context, session: Session, how: Att
   const { promise: told, resolve: tell } = deferred<AttachEnd>();
   const undo: (() => void)[] = [];
   if (how.stdin) undo.push(pumpStdin(context, session, { how, tell }));
-  if (how.tty) undo.push(followSize(context, session));
+  if (how.tty) undo.push(followSize(context, session, how));
   undo.push(watchSignals(context, how, tell));
   // Last: whoever sees the first output may answer with a signal.
   session.onOutput((stream, chunk) => {
@@ -133,10 +135,12 @@ function pumpStdin(
   };
 }
 
-function followSize(context: Context, session: Session): () => void {
+function followSize(context: Context, session: Session, { onResize }: AttachHow): () => void {
   const tellSize = (): void => {
     const { rows, columns } = context.stdout;
-    if (rows !== undefined && columns !== undefined) session.resize(rows, columns);
+    if (rows === undefined || columns === undefined) return;
+    session.resize(rows, columns);
+    onResize?.(rows, columns);
   };
   tellSize();
   return context.onSignal(['SIGWINCH'], tellSize);

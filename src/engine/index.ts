@@ -14,7 +14,7 @@ import type { CheckedBuild } from './build-lint.ts';
 import type { CheckHow } from './check.ts';
 import type { CommitRequest } from './commit.ts';
 import { type ContainerRequest, completeOptions } from './container-options.ts';
-import type { Container } from './containers.ts';
+import type { Container, ContainerRecord } from './containers.ts';
 import type { Copied, CopyFilesHow, CopyPlace } from './copy-files.ts';
 import type { Core, EngineOptions } from './core.ts';
 import type { Created, CreateHow } from './create.ts';
@@ -161,6 +161,8 @@ export interface Engine extends ImageEngine {
   logs(container: string, how?: LogsHow): AsyncGenerator<LogEntry>;
   /** Empties its log. */
   clearLogs(container: string): Promise<void>;
+  /** Notes that the terminal of a container has got a size, for `events`: the session itself tells the container. */
+  resized(record: ContainerRecord, size: { readonly rows: number; readonly columns: number }): void;
   /** What happens to containers and images, by whichever process. */
   events(how?: EventsHow): AsyncGenerator<EngineEvent>;
   inspect(container: string): Promise<Inspection>;
@@ -248,6 +250,11 @@ export function openEngine(options: EngineOptions = {}): Engine {
     wait: async (text) => (await import('./wait.ts')).waitContainer(core, text),
     logs: (text, how) => logsOf(core, text, how),
     clearLogs: async (text) => (await import('./logs.ts')).clearLogs(core, text),
+    resized: (record, { rows, columns }) => {
+      void import('./events.ts').then(({ containerEvent }) =>
+        containerEvent(core, record, 'resize', { height: String(rows), width: String(columns) }),
+      );
+    },
     events: (how) => eventsOf(core, how),
     inspect: async (text) => (await import('./inspect.ts')).inspectContainer(core, text),
     check: async (how) => (await import('./check.ts')).checkStore(core, how),

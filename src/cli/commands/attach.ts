@@ -23,6 +23,7 @@ export const attach: Command = {
       stdout: true,
       stderr: true,
       detachKeys: keys,
+      onResize: (rows, columns) => engine.resized(container.record, { rows, columns }),
       ...(parsed.bool('sig-proxy', true) && !tty
         ? { forward: (signal) => engine.kill(container.id, signal) }
         : {}),

@@ -57,6 +57,7 @@ export const run: Command = {
       stdout: options.attach.includes('stdout'),
       stderr: options.attach.includes('stderr'),
       detachKeys: keys,
+      onResize: (rows, columns) => engine.resized(record, { rows, columns }),
       ...(forward ? { forward: (signal) => engine.kill(record.id, signal) } : {}),
     });
     await recovering;

@@ -77,6 +77,7 @@ async function startAttached({ context, parsed, engine: open }: Call): Promise<n
     stdout: attach.length === 0 || attach.includes('stdout'),
     stderr: attach.length === 0 || attach.includes('stderr'),
     detachKeys: keys,
+    onResize: (rows, columns) => engine.resized(record, { rows, columns }),
     ...(parsed.bool('sig-proxy', true) && !tty
       ? { forward: (signal) => engine.kill(record.id, signal) }
       : {}),
