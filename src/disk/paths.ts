@@ -133,6 +133,9 @@ export interface Paths extends Roots {
   portsChanging(id: string): string;
   /** Held by whoever changes a container.json. */
   readonly recordsLock: string;
+  /** Held (flock) by a command that has paused a container for as long as it works: `pauses/<id>`. */
+  readonly pauses: string;
+  pause(id: string): string;
   /** Of one `exec`: its monitor's lock and state; gone with it. */
   exec(id: string): string;
   execLock(id: string): string;
@@ -160,6 +163,7 @@ export function pathsOf(roots: Roots): Paths {
   const buildCache = join(top, 'build-cache');
   const container = (id: string): string => join(containers, id);
   const execs = join(runTop, 'exec');
+  const pauses = join(runTop, 'pauses');
   const exec = (id: string): string => join(execs, id);
   const run = (id: string): string => join(runTop, 'containers', id);
   return {
@@ -234,6 +238,8 @@ export function pathsOf(roots: Roots): Paths {
     portsRelease: (id) => join(run(id), 'ports.release'),
     portsChanging: (id) => join(run(id), 'ports.changing'),
     recordsLock: join(runRoot, 'records.lock'),
+    pauses,
+    pause: (id) => join(pauses, id),
     execs,
     exec,
     execLock: (id) => join(exec(id), 'lock'),

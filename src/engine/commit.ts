@@ -1,7 +1,10 @@
+import { closeSync, constants, openSync, rmSync } from 'node:fs';
 import type { Draft } from '../build/image-config.ts';
+import { makePrivateDirectory } from '../disk/atomic.ts';
 import { TinyrunError } from '../errors.ts';
 import { storeLayer } from '../image/store-layer.ts';
 import { packProgram, unpackProgram } from '../native/library.ts';
+import { flock } from '../native/syscalls.ts';
 import type { Digest } from '../oci/digest.ts';
 import { changeConfig, effectiveConfig } from './change-config.ts';
 import { timestamp } from './clock.ts';
@@ -109,17 +112,27 @@ export async function addImage(core: Core, draft: Draft, name: string | undefine
   return id;
 }
 
+/** A killed command leaves the container paused and the lock free: recovery lets it go on. */
 async function standingStill<T>(
   core: Core,
   container: Container,
   wanted: boolean,
   action: () => Promise<T>,
 ): Promise<T> {
+  const { id } = container;
   if (!wanted || container.status !== 'running' || isPaused(core, container)) return await action();
-  await pauseContainer(core, container.id);
+  makePrivateDirectory(core.paths.pauses);
+  const lock = openSync(core.paths.pause(id), constants.O_RDWR | constants.O_CREAT, 0o600);
   try {
-    return await action();
+    flock(lock, 'exclusive', false);
+    await pauseContainer(core, id);
+    try {
+      return await action();
+    } finally {
+      await unpauseContainer(core, id);
+    }
   } finally {
-    await unpauseContainer(core, container.id);
+    rmSync(core.paths.pause(id), { force: true });
+    closeSync(lock);
   }
 }

@@ -2,7 +2,16 @@ import { existsSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { writeJson } from '../disk/atomic.ts';
 import { errorCode, TinyrunError } from '../errors.ts';
 import { timestamp } from './clock.ts';
-import { containerIds, endedState, isUp, KILLED, readRecord, readState, statusOf } from './containers.ts';
+import {
+  containerIds,
+  endedState,
+  isUp,
+  KILLED,
+  readContainer,
+  readRecord,
+  readState,
+  statusOf,
+} from './containers.ts';
 import type { Core } from './core.ts';
 import { containerEvent } from './events.ts';
 import { idOfName, namesOf, releaseName } from './names.ts';
@@ -22,6 +31,7 @@ const ABANDONED_MS = 10 * 60_000;
 export async function recoverAll(core: Core, how: { readonly quick?: boolean } = {}): Promise<void> {
   for (const id of runDirectories(core)) await tryRecover(core, id);
   await forgetExecs(core);
+  await endPauses(core);
   if (how.quick === true) return;
   for (const id of containerIds(core.paths)) await finishRemoval(core, id);
   const { emptyTrash } = await import('./remove.ts');
@@ -37,6 +47,21 @@ async function forgetExecs(core: Core): Promise<void> {
   for (const id of ids) {
     if (isFresh(paths.exec(id), 10_000) || lockIsHeld(paths.execLock(id))) continue;
     rmSync(paths.exec(id), { recursive: true, force: true });
+  }
+}
+
+/** A command that was killed while a container stood still for it: nobody else would let that go on. */
+async function endPauses(core: Core): Promise<void> {
+  const { paths } = core;
+  const ids = list(paths.pauses);
+  if (ids.length === 0) return;
+  const lockIsHeld = await core.lockIsHeld();
+  const { thaw } = await import('./pause.ts');
+  for (const id of ids) {
+    if (lockIsHeld(paths.pause(id))) continue;
+    const container = readContainer(paths, id, lockIsHeld);
+    if (container !== undefined && isUp(container.status)) thaw(core, container);
+    rmSync(paths.pause(id), { force: true });
   }
 }
 

@@ -164,6 +164,28 @@ describe('commit', () => {
     expect(await box.ok(['inspect', '--format', '{{.State.Status}}', 'busy'])).toBe('running');
   });
 
+  it('leaves no container paused where it is killed', async () => {
+    const fill = 'i=0; while [ $i -lt 200 ]; do head -c 100000 /dev/urandom >/tmp/$i; i=$((i+1)); done';
+    await box.ok(['exec', 'busy', 'sh', '-c', fill]);
+    const status = () => box.ok(['inspect', '--format', '{{.State.Status}}', 'busy']);
+    const id = await box.ok(['inspect', '--format', '{{.Id}}', 'busy']);
+    let seen = '';
+    for (let attempt = 0; attempt < 10 && seen !== 'paused'; attempt += 1) {
+      const child = box.start(['commit', 'busy']);
+      const closed = new Promise((resolve) => child.once('close', resolve));
+      const isPausing = () => existsSync(join(box.runRoot, 'pauses', id));
+      for (let i = 0; i < 5000 && !isPausing(); i += 1)
+        await new Promise((resolve) => setTimeout(resolve, 1));
+      await new Promise((resolve) => setTimeout(resolve, 10 * attempt));
+      child.kill('SIGKILL');
+      await closed;
+      seen = await status();
+    }
+    expect(seen).toBe('paused');
+    await box.ok(['ps']);
+    expect(await status()).toBe('running');
+  });
+
   it('says what is wrong', async () => {
     const missing = await box.run(['commit', 'nobody', 'x']);
     expect([missing.code, missing.stderr]).toEqual([1, expect.stringContaining('No such container: nobody')]);
