@@ -123,6 +123,7 @@ int tr_op_readonly_path(struct tr_run *run, const char *path);
 int tr_op_sysctl_run(struct tr_run *run, const struct tr_op_sysctl *op);
 
 /* terminal.c */
+int tr_op_resolver_run(struct tr_run *run);
 int tr_op_console_run(struct tr_run *run, const struct tr_op_console *op);
 
 /* creds.c */
@@ -142,7 +143,7 @@ int tr_arm_parent_death(struct tr_run *run);
 int tr_finish(struct tr_run *run);
 
 /* spawn.c: the child's half of the conversation. */
-enum tr_sync_kind { TR_SYNC_FAILED = 1, TR_SYNC_CONSOLE, TR_SYNC_MAP_IDS, TR_SYNC_EXECUTES };
+enum tr_sync_kind { TR_SYNC_FAILED = 1, TR_SYNC_CONSOLE, TR_SYNC_RESOLVER, TR_SYNC_MAP_IDS, TR_SYNC_EXECUTES };
 int tr_sync_send(struct tr_run *run, enum tr_sync_kind kind, int error, int fd);
 int tr_sync_await(struct tr_run *run, unsigned tag);
 

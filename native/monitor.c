@@ -136,6 +136,7 @@ static int started(void) {
     if (!plan.exec) tr_journal(&plan, "start", "");
     tr_clients_started(state.pid, state.start_time);
     tr_proxy_start();
+    tr_resolver_begin(&plan, &context);
     if (plan.care.lifetime > 0) {
         tr_timer_add(&life_timer);
         life_timer.at = tr_now_fresh() + (int64_t)plan.care.lifetime;
@@ -209,6 +210,7 @@ static bool live(void) {
     }
     life_timer.at = kill_timer.at = 0;
     tr_health_end();
+    tr_resolver_end();
     kill_the_rest();
     tr_stdio_exited();
     return drain(tr_now_fresh() + EXIT_PATIENCE_MS);

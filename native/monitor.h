@@ -10,6 +10,7 @@
  *     journal.c events
  *     restart.c whether and when it is started again
  *     health.c  probes
+ *     resolver.c names on the container's networks, names.c for the messages
  *     monitor.c the order of things
  */
 #ifndef TR_MONITOR_H
@@ -191,6 +192,12 @@ void tr_health_end(void);
 
 /* Makes the published ports those of the file; line: the one that could not be had. Returns 0 or -errno, and then nothing is changed. */
 int tr_ports_change(const char *path, uint32_t *line);
+/* ---- resolver.c ---- */
+
+/* The container runs: answers for names from now on, if the child has made the socket for it. */
+void tr_resolver_begin(const struct tr_plan *plan, struct tr_context *context);
+/* It has ended. */
+void tr_resolver_end(void);
 
 /* ---- reaper.c ---- */
 

@@ -242,6 +242,8 @@ static int run_process_op(struct tr_run *run, const struct tr_op *op) {
         return tr_sync_await(run, (unsigned)op->await.tag);
     case TR_OP_mapIds:
         return tr_sync_send(run, TR_SYNC_MAP_IDS, 0, -1);
+    case TR_OP_resolver:
+        return tr_op_resolver_run(run);
     case TR_OP_hostname:
         return (int)set_name(SYS_sethostname, op->hostname.name);
     case TR_OP_domainname:

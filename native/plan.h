@@ -86,7 +86,8 @@ enum tr_phase {
     X(39, exec, "lll") \
     X(40, deviceFilter, "sb") \
     X(41, closePorts, "") \
-    X(42, bindBelow, "loosssn")
+    X(42, bindBelow, "loosssn") \
+    X(43, resolver, "lloo")
 
 enum tr_op_code {
 #define TR_OP_CODE(code, name, slots) TR_OP_##name = code,
@@ -147,6 +148,8 @@ struct tr_op_mknod { const char *path; uint64_t type, mode, major, minor, uid, g
 struct tr_op_sysctl { const char *key, *value; };
 struct tr_op_hostname { const char *name; };
 struct tr_op_console { uint64_t rows, columns; };
+/* `resolv_conf`: where the servers are read from when there are none in the list; NULL: nowhere. */
+struct tr_op_resolver { const char *const *directories, *const *servers; const char *resolv_conf, *host; };
 struct tr_op_rlimit { uint64_t resource, soft, hard; };
 struct tr_op_cwd { const char *path; uint64_t create; };
 struct tr_op_umask { uint64_t mask; };
@@ -190,6 +193,7 @@ struct tr_op {
         struct tr_op_sysctl sysctl;
         struct tr_op_hostname hostname; /* and domainname */
         struct tr_op_console console;
+        struct tr_op_resolver resolver;
         struct tr_op_rlimit rlimit;
         struct tr_op_cwd cwd;
         struct tr_op_umask umask;
@@ -302,6 +306,7 @@ struct tr_context {
     int pidfd;
     pid_t child;
     int console_master; /* -1 without a `console` op */
+    int resolver_socket; /* -1 without a `resolver` op */
     /*
      * Keeps the container's mounts beyond its death; -1 where it has none of its own. The unmounts, of which the overlay's waits
      * until the whole file system below it is on the disk, would otherwise come before the kernel tells that the process has ended.
@@ -309,7 +314,7 @@ struct tr_context {
     int mount_namespace;
 };
 #define TR_CONTEXT_INIT \
-    { NULL, { -1, -1, -1 }, -100 /* AT_FDCWD */, -1, -1, -1, 0, -1, -1 }
+    { NULL, { -1, -1, -1 }, -100 /* AT_FDCWD */, -1, -1, -1, 0, -1, -1, -1 }
 
 /*
  * Reads and checks a plan from a file descriptor at offset 0. The fd can be closed afterwards.

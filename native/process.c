@@ -1,4 +1,7 @@
 /* Where the process stands, and how it becomes the container's program. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
@@ -152,4 +155,17 @@ int tr_op_exec_run(struct tr_run *run, const struct tr_op_exec *op) {
         if (!goes_on(result)) return (int)result;
     }
     return (int)telling;
+}
+
+/*
+ * The socket that the container's programs ask for names: where Docker has it. Made in its network namespace, served by the monitor,
+ * whose own namespace leads on.
+ */
+int tr_op_resolver_run(struct tr_run *run) {
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(53), .sin_addr = {htonl(0x7f00000b)}};
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int result = fd < 0 ? -errno : bind(fd, (const struct sockaddr *)&address, sizeof address) < 0 ? -errno : 0;
+    if (result == 0) result = tr_sync_send(run, TR_SYNC_RESOLVER, 0, fd);
+    if (fd >= 0) sys_close(fd);
+    return result;
 }

@@ -290,6 +290,11 @@ static int converse(const struct tr_plan *plan, struct tr_context *context, int 
             context->console_master = fd;
             continue;
         }
+        if (message.kind == TR_SYNC_RESOLVER && fd >= 0) {
+            close_one(&context->resolver_socket);
+            context->resolver_socket = fd;
+            continue;
+        }
         if (fd >= 0) sys_close(fd);
         if (message.kind == TR_SYNC_FAILED) return fail(failure, TR_CHILD, message.op_index, -message.error);
         if (message.kind == TR_SYNC_EXECUTES) executes = 1;
@@ -329,6 +334,7 @@ static void bury(struct tr_context *context) {
     }
     close_one(&context->pidfd);
     close_one(&context->console_master);
+    close_one(&context->resolver_socket);
     close_one(&context->mount_namespace);
     context->child = 0;
 }

@@ -145,6 +145,11 @@ export const FORMS: { readonly [K in Op['op']]: Form<K> } = {
   hostname: { code: 27, slots: 's', values: (op) => [op.name] },
   domainname: { code: 28, slots: 's', values: (op) => [op.name] },
   console: { code: 29, slots: 'nn', values: (op) => [op.rows, op.columns] },
+  resolver: {
+    code: 43,
+    slots: 'lloo',
+    values: (op) => [op.directories, op.servers, op.resolvConf, op.host],
+  },
   rlimit: { code: 30, slots: 'nnn', values: (op) => [resourceOf(op.resource), op.soft, op.hard] },
   cwd: { code: 31, slots: 'sn', values: (op) => [op.path, op.create] },
   umask: { code: 32, slots: 'n', values: (op) => [op.mask] },

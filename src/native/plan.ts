@@ -214,6 +214,20 @@ export type Op = Common &
       }
     /** Gives the ports of all `listen` back. In `release` after what leads to them, before what tells that the container is gone. */
     | { readonly op: 'closePorts' }
+    /**
+     * A DNS server on 127.0.0.11:53 of the container, answered by the monitor: names of the networks whose lease directories are
+     * given, anything else by the host's servers. In the child, when the network is up.
+     */
+    | {
+        readonly op: 'resolver';
+        /** Of leases; their last component is the network's name. */
+        readonly directories: readonly string[];
+        /** Addresses to pass questions on to; none: those of `resolvConf` as it is then, without that to nobody. */
+        readonly servers: readonly string[];
+        readonly resolvConf?: string;
+        /** What `host.tinyrun.internal` means. */
+        readonly host?: string;
+      }
     // ---- namespaces ----
     /** Opened before the clone by the monitor, entered by the child. `path` such as /proc/123/ns/net. */
     | {

@@ -88,12 +88,16 @@ export async function planBridge(
       [ipv4, ipv6].flatMap((end) => (end === undefined ? [] : [formatAddress(end.address)])),
     );
     const exposed = [...input.exposed, ...request.expose];
+    const ownResolver = !servesNames(bindings, exposed);
     return {
       prepare: ports.prepare,
-      child: interfaceOps(
-        endpoints.map(({ attachment }) => attachment),
-        firstIndex(host),
-      ),
+      child: [
+        ...interfaceOps(
+          endpoints.map(({ attachment }) => attachment),
+          firstIndex(host),
+        ),
+        ...(ownResolver ? [resolverOp(request, endpoints, outward >= 0)] : []),
+      ],
       connect: endpoints.flatMap(({ attachment, ready: { network, index } }, number) =>
         connectOps(attachment, network, { bridgeIndex: index, name: `eth${number}` }),
       ),
@@ -103,6 +107,7 @@ export async function planBridge(
         addresses,
         ipv6: endpoints.some(({ attachment }) => attachment.ipv6 !== undefined),
         hostGateway: main.ready.network.gateway,
+        ownResolver,
       }),
       settings: {
         mode: 'bridge',
@@ -124,6 +129,29 @@ export async function planBridge(
     undo();
     throw error;
   }
+}
+
+/**
+ * A name server in the container wants port 53 on all its addresses, which ours would have in part: it gets the host's servers,
+ * as it probably knows who to ask anyhow.
+ */
+function servesNames(bindings: readonly Binding[], exposed: readonly string[]): boolean {
+  return (
+    bindings.some(({ containerPort }) => containerPort === 53) ||
+    exposed.some((port) => /^53(\/|$)/.test(port))
+  );
+}
+
+/** Whoever is only on internal networks has nobody to be asked beyond them: a question is a message, too (CVE-2024-29018). */
+function resolverOp({ dns }: NetworkRequest, endpoints: readonly Endpoint[], leadsOut: boolean): Op {
+  return {
+    op: 'resolver',
+    directories: endpoints.map(({ ready }) => ready.pool.directory),
+    servers: leadsOut ? dns : [],
+    ...(leadsOut ? { resolvConf: '/etc/resolv.conf' } : {}),
+    ...(endpoints[0] === undefined ? {} : { host: endpoints[0].ready.network.gateway }),
+    what: 'make the socket for names, 127.0.0.11:53',
+  };
 }
 
 function endpointsOf({ mode, aliases = [], ip, macAddress, more = [] }: NetworkRequest): EndpointRequest[] {

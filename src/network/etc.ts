@@ -10,6 +10,8 @@ export interface EtcInput {
   readonly hostGateway?: string;
   /** The container is in the host's network namespace: it sees what the host sees. */
   readonly sameNetwork?: boolean;
+  /** Names are asked for at the container's own resolver. */
+  readonly ownResolver?: boolean;
 }
 
 /** The three files, as texts. */
@@ -38,6 +40,7 @@ export function etcFiles(
       dnsOptions: request.dnsOptions,
       ipv6: etc.ipv6,
       sameNetwork: etc.sameNetwork === true,
+      ownResolver: etc.ownResolver === true,
     }),
   };
 }

@@ -64,7 +64,12 @@ export interface ResolvInput {
   readonly ipv6: boolean;
   /** The container is in the host's network namespace, where the host's stub answers too. */
   readonly sameNetwork: boolean;
+  /** The container has a resolver of its own, which asks those servers. */
+  readonly ownResolver?: boolean;
 }
+
+/** Where a container's own resolver answers, as in Docker. */
+export const RESOLVER_ADDRESS = '127.0.0.11';
 
 /** @throws TinyrunError `invalid` for a server, domain or option that cannot be */
 export function resolvFile(input: ResolvInput): string {
@@ -73,7 +78,10 @@ export function resolvFile(input: ResolvInput): string {
   const reachable = input.sameNetwork
     ? host.nameservers
     : host.nameservers.filter((server) => isReachable(server, input.ipv6));
-  const nameservers = [given, reachable, PUBLIC_NAMESERVERS].find((list) => list.length > 0) ?? [];
+  const nameservers =
+    input.ownResolver === true
+      ? [RESOLVER_ADDRESS]
+      : ([given, reachable, PUBLIC_NAMESERVERS].find((list) => list.length > 0) ?? []);
   const search =
     input.dnsSearch.length === 0
       ? host.search
@@ -82,8 +90,11 @@ export function resolvFile(input: ResolvInput): string {
           .map((domain) => checkName(domain, 'DNS search domain'));
   const options =
     input.dnsOptions.length === 0
-      ? host.options
+      ? [...host.options]
       : input.dnsOptions.map((option) => checkName(option, 'DNS option'));
+  // One question for both families, and names without a dot are asked for as they are.
+  if (input.ownResolver === true && !options.some((option) => option.startsWith('ndots:')))
+    options.push('ndots:0');
   const lines = nameservers.map((server) => `nameserver ${server}`);
   if (search.length > 0) lines.push(`search ${search.join(' ')}`);
   if (options.length > 0) lines.push(`options ${options.join(' ')}`);

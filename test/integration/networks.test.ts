@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process';
+import { createSocket } from 'node:dgram';
 import { afterAll, afterEach, beforeAll, describe, expect } from 'vitest';
 import { needing } from '../harness/requires.ts';
 import { type Seeded, seededSandbox } from '../harness/seed.ts';
@@ -15,6 +16,14 @@ const ask = async (network: string, address: string) =>
   (
     await box.run(['run', '--rm', '--network', network, 'busybox', 'nc', '-w', '1', address, '80'])
   ).stdout.trim();
+/** The server may not listen yet, and is deaf for a moment after each answer. */
+async function answerOf(network: string, address: string): Promise<string> {
+  for (let attempt = 0; attempt < 8; attempt += 1) {
+    const answer = await ask(network, address);
+    if (answer !== '') return answer;
+  }
+  return '';
+}
 const names = async () => (await box.ok(['network', 'ls', '--format', '{{.Name}}'])).split('\n');
 
 beforeAll(async () => {
@@ -34,8 +43,8 @@ describe('network create', () => {
     await box.ok(['network', 'create', 'two']);
     await serve('web', '--network', 'one');
     const address = await addressOn('one', 'web');
-    expect(await ask('one', address)).toBe('hello');
-    expect(await ask(id.slice(0, 12), address)).toBe('hello');
+    expect(await answerOf('one', address)).toBe('hello');
+    expect(await answerOf(id.slice(0, 12), address)).toBe('hello');
     expect(await ask('two', address)).toBe('');
     expect(await ask('bridge', address)).toBe('');
   });
@@ -114,7 +123,7 @@ describe('network create', () => {
     expect(refused.code).toBe(125);
     expect(refused.stderr).toContain('only on internal networks');
     await serve('web', '--network', 'inner');
-    expect(await ask('inner', await addressOn('inner', 'web'))).toBe('hello');
+    expect(await answerOf('inner', await addressOn('inner', 'web'))).toBe('hello');
   });
 
   it('says what is wrong with a name', async () => {
@@ -139,9 +148,126 @@ describe('a container on several networks', () => {
     expect(await box.ok(['exec', 'web', 'ip', 'route'])).toMatch(
       /^default via 10\.99\.9\.1 dev eth1 onlink\s*\n10\.99\.8\.0\/24 via 10\.99\.8\.1 dev eth0/,
     );
-    expect(await ask('inner', await addressOn('inner', 'web'))).toBe('hello');
-    expect(await ask('outer', '10.99.9.77')).toBe('hello');
+    expect(await answerOf('inner', await addressOn('inner', 'web'))).toBe('hello');
+    expect(await answerOf('outer', '10.99.9.77')).toBe('hello');
     expect(await box.ok(['ps', '--format', '{{.Networks}}'])).toBe('inner,outer');
+  });
+});
+
+/** A name server of the host, on an address that only the host reaches. */
+function nameServer(address: string): Promise<{ close: () => void; readonly questions: string[] }> {
+  const questions: string[] = [];
+  const socket = createSocket('udp4', (query, { port, address: from }) => {
+    questions.push(query.subarray(13, 13 + (query[12] ?? 0)).toString());
+    // The question as it was, an A record 192.0.2.7 behind it.
+    const answer = Buffer.concat([
+      query.subarray(0, query.indexOf(0, 12) + 5),
+      Buffer.from('c00c000100010000003c0004c0000207', 'hex'),
+    ]);
+    answer.set([0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0], 2);
+    socket.send(answer, port, from);
+  });
+  return new Promise((resolve) =>
+    socket.bind(53, address, () => resolve({ close: () => socket.close(), questions })),
+  );
+}
+
+describe('names on a network', () => {
+  const lookUp = async (network: string, ...names: string[]) =>
+    box.ok([
+      'run',
+      '--rm',
+      '--network',
+      network,
+      'busybox',
+      'sh',
+      '-c',
+      'for n in "$@"; do nslookup $n | tail -n +3; done',
+      'sh',
+      ...names,
+    ]);
+
+  it('are those of the containers, their aliases and short ids, as long as they are there', async () => {
+    await box.ok(['network', 'create', '--subnet', '10.99.6.0/24', '--ipv6=false', 'one']);
+    await box.ok(['network', 'create', 'two']);
+    const id = await serve('Web', '--network', 'one', '--network-alias', 'shop', '--ip', '10.99.6.9');
+    const found = await lookUp('one', 'web', 'shop', 'web.one', id.slice(0, 12), '10.99.6.9');
+    expect(found.match(/Address: 10\.99\.6\.9/g)).toHaveLength(4);
+    expect(found).toContain('name = web.one');
+    expect(await lookUp('one', 'host.tinyrun.internal')).toContain('Address: 10.99.6.1');
+    const servers = await nameServer('127.0.0.9');
+    const elsewhere = [
+      'run',
+      '--rm',
+      '--network',
+      'two',
+      '--dns',
+      '127.0.0.9',
+      'busybox',
+      'nslookup',
+      '-type=a',
+      'web',
+    ];
+    expect(await box.ok(elsewhere)).toContain('192.0.2.7');
+    await box.ok(['rm', '-f', 'Web']);
+    expect(
+      await box.ok([
+        'run',
+        '--rm',
+        '--network',
+        'one',
+        '--dns',
+        '127.0.0.9',
+        'busybox',
+        'nslookup',
+        '-type=a',
+        'web',
+      ]),
+    ).toContain('192.0.2.7');
+    servers.close();
+    expect(servers.questions).toEqual(['web', 'web']);
+  });
+
+  it('on the default network, too; several containers may share an alias', async () => {
+    await serve('alpha', '--network-alias', 'pool');
+    await serve('beta', '--network-alias', 'pool');
+    const found = await lookUp('bridge', 'pool', 'alpha');
+    const addresses = await Promise.all(['alpha', 'beta'].map((name) => addressOn('bridge', name)));
+    for (const address of addresses) expect(found).toContain(`Address: ${address}`);
+  });
+
+  it('never leave an internal network (CVE-2024-29018)', async () => {
+    await box.ok(['network', 'create', '--internal', 'inner']);
+    const servers = await nameServer('127.0.0.9');
+    const asked = await box.run([
+      'run',
+      '--rm',
+      '--network',
+      'inner',
+      '--dns',
+      '127.0.0.9',
+      'busybox',
+      'nslookup',
+      'secret.example',
+    ]);
+    servers.close();
+    expect(asked.stdout + asked.stderr).toMatch(/NXDOMAIN|can't find/);
+    expect(servers.questions).toEqual([]);
+  });
+
+  it('leave port 53 to a container that serves it', async () => {
+    expect(
+      await box.ok(['run', '--rm', '--expose', '53/udp', 'busybox', 'cat', '/etc/resolv.conf']),
+    ).not.toContain('127.0.0.11');
+  });
+
+  it('survive whatever a container sends', async () => {
+    await serve('target');
+    const noise =
+      'for i in $(seq 200); do head -c $((i * 7)) /dev/urandom | nc -u -w0 127.0.0.11 53; done; nslookup target';
+    expect(await box.ok(['run', '--rm', 'busybox', 'sh', '-c', noise], { timeout: 50_000 })).toContain(
+      'Address: ',
+    );
   });
 });
 

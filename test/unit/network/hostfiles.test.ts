@@ -74,6 +74,16 @@ describe('resolvFile()', () => {
     sameNetwork: false,
   };
 
+  it('names the container’s own resolver, and keeps search and options', () => {
+    const host = 'nameserver 127.0.0.53\nsearch lan\noptions timeout:1\n';
+    expect(resolvFile({ ...input, host, ownResolver: true })).toBe(
+      'nameserver 127.0.0.11\nsearch lan\noptions timeout:1 ndots:0\n',
+    );
+    expect(resolvFile({ ...input, host, ownResolver: true, dnsOptions: ['ndots:3'] })).toBe(
+      'nameserver 127.0.0.11\nsearch lan\noptions ndots:3\n',
+    );
+  });
+
   it('keeps what a container can reach', () => {
     const host = `# comment
 domain example.net

@@ -152,7 +152,15 @@ describe('plan() for a bridge', () => {
       `172.29.0.2\t${ID.slice(0, 12)}\nfdab:abab:abab::2\t${ID.slice(0, 12)}\n`,
     );
     expect(plan.etc.hostname).toBe(`${ID.slice(0, 12)}\n`);
-    expect(plan.etc.resolvConf).toBe('nameserver 192.0.2.53\n');
+    expect(plan.etc.resolvConf).toBe('nameserver 127.0.0.11\noptions ndots:0\n');
+    expect(plan.child.at(-1)).toEqual({
+      op: 'resolver',
+      directories: [paths.leases('bridge')],
+      servers: [],
+      resolvConf: '/etc/resolv.conf',
+      host: '172.29.0.1',
+      what: 'make the socket for names, 127.0.0.11:53',
+    });
     expect(plan.namespace).toEqual({ type: 'new' });
     expect(plan.warnings).toEqual([]);
   });
@@ -161,7 +169,7 @@ describe('plan() for a bridge', () => {
     const plan = await networks.plan(inputOf({ publish: [web] }));
     expect(names(plan.prepare)).toEqual(['listen', 'listen', 'netlink']);
     expect(names(plan.connect)).toEqual(['netlink']);
-    expect(names(plan.child)).toEqual(['sysctl', 'netlink']);
+    expect(names(plan.child)).toEqual(['sysctl', 'netlink', 'resolver']);
     expect(names(plan.release)).toEqual(['netlink', 'unlink', 'unlink', 'unlink']);
     expect(
       [...plan.prepare, ...plan.connect, ...plan.child, ...plan.release].every((op) => op.what !== ''),
