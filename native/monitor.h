@@ -192,6 +192,7 @@ void tr_health_end(void);
 
 /* Makes the published ports those of the file; line: the one that could not be had. Returns 0 or -errno, and then nothing is changed. */
 int tr_ports_change(const char *path, uint32_t *line);
+
 /* ---- resolver.c ---- */
 
 /* The container runs: answers for names from now on, if the child has made the socket for it. */
