@@ -54,10 +54,11 @@ static int look(struct verifier *verifier, const char *path, int *parent, const 
     return fail_errno(failure, errno, "stat", path);
 }
 
-/* File systems cut off what they cannot store: fractions, and years far from ours. */
+/* File systems cut off what they cannot store: fractions, and years far from ours. And a layer that was made here may have
+   more of a time than its archive, which mostly has whole seconds. */
 static bool is_time(const struct timespec *want, const struct timespec *found) {
     if (want->tv_sec < INT32_MIN || want->tv_sec > UINT32_MAX) return true;
-    return want->tv_sec == found->tv_sec && (want->tv_nsec == found->tv_nsec || found->tv_nsec == 0);
+    return want->tv_sec == found->tv_sec && (want->tv_nsec == found->tv_nsec || want->tv_nsec == 0 || found->tv_nsec == 0);
 }
 
 static bool has_attribute(const struct entry *entry, const char *name) {
@@ -66,10 +67,15 @@ static bool has_attribute(const struct entry *entry, const char *name) {
     return false;
 }
 
-/* Attributes of the host's security modules, and the mark of an opaque directory, are not the archive's. */
+/* Not the archive's: attributes of the host's security modules, and overlayfs' own, which a layer has that was the upper
+   directory of a build's step. But not those by which a file would show the content of another. */
 static bool is_of_the_host(const char *name) {
-    return strcmp(name, "trusted.overlay.opaque") == 0 || strcmp(name, "user.overlay.opaque") == 0 ||
-           (strncmp(name, "security.", 9) == 0 && strcmp(name, "security.capability") != 0);
+    static const char *const MARKS[] = {"opaque", "origin", "impure", "nlink", "uuid"};
+    static const char *const PREFIXES[] = {"trusted.overlay.", "user.overlay."};
+    for (size_t i = 0; i < 2; i++)
+        for (size_t j = 0; j < sizeof MARKS / sizeof *MARKS; j++)
+            if (strncmp(name, PREFIXES[i], strlen(PREFIXES[i])) == 0 && strcmp(name + strlen(PREFIXES[i]), MARKS[j]) == 0) return true;
+    return strncmp(name, "security.", 9) == 0 && strcmp(name, "security.capability") != 0;
 }
 
 static int compare_attributes(struct verifier *verifier, const struct entry *entry, struct failure *failure) {

@@ -2,6 +2,7 @@ import {
   appendFileSync,
   chmodSync,
   chownSync,
+  mkdirSync,
   readdirSync,
   readFileSync,
   rmSync,
@@ -65,6 +66,26 @@ describe('system check', () => {
   it('finds nothing in a store that nobody touched, quickly or not', async () => {
     expect(await box.ok(['system', 'check'])).toMatch(/^2 images, 2 layers, \d+ blobs \(.*B\): no damage$/);
     expect(await box.ok(['system', 'check', '--quick'])).toMatch(/: no damage$/);
+  });
+
+  it('knows images that were built, committed, imported and pushed here', async () => {
+    const context = join(box.directory, 'context');
+    mkdirSync(context);
+    writeFileSync(
+      join(context, 'Dockerfile'),
+      'FROM busybox\nRUN echo one > /one && rm /etc/group\nCOPY Dockerfile /d/\n',
+    );
+    await box.ok(['build', '-q', '-t', 'built', context]);
+    const container = await box.ok(['create', 'built', 'true']);
+    await box.ok(['commit', container, 'committed']);
+    await box.ok(['rm', container]);
+    await box.ok(['save', '-o', join(box.directory, 'built.tar'), 'built']);
+    await box.ok(['rmi', 'built']);
+    await box.ok(['load', '-q', '-i', join(box.directory, 'built.tar')]);
+    await box.ok(['copy', 'docker://docker.io/library/busybox', 'store:copied']);
+    expect(await box.ok(['system', 'check'])).toMatch(/: no damage$/);
+    await box.ok(['rmi', 'built', 'committed', 'copied']);
+    await box.ok(['builder', 'prune', '-af']);
   });
 
   const damages: readonly (readonly [what: string, damage: () => void, line: RegExp])[] = [
