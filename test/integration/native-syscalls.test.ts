@@ -8,21 +8,26 @@ import {
   symlinkSync,
   truncateSync,
   writeFileSync,
+  writeSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect } from 'vitest';
 import { errorCode } from '../../src/errors.ts';
+import { hostFunction } from '../../src/native/library.ts';
 import {
   closeFd,
   netlink,
   openDirectory,
   openRoot,
   readInRoot,
+  receive,
   removeTree,
   sendSignal,
+  socketPair,
   spreadDirectories,
   statInRoot,
+  watchSignals,
 } from '../../src/native/syscalls.ts';
 import { needing } from '../harness/requires.ts';
 
@@ -188,6 +193,55 @@ function message(type: number, flags: number, sequence: number, body: number): B
   bytes.writeUInt32LE(sequence, 8);
   return bytes;
 }
+
+describe('receive()', () => {
+  const SIGUSR2 = 12;
+
+  test('gives what came, then the end', () => {
+    const [ours, theirs] = socketPair();
+    const out = new Uint8Array(8);
+    writeSync(theirs, 'hello');
+    expect(receive(ours, out)).toEqual({ length: 5 });
+    expect(Buffer.from(out.subarray(0, 5)).toString()).toBe('hello');
+    closeFd(theirs);
+    expect(receive(ours, out)).toEqual({ length: 0 });
+    closeFd(ours);
+  });
+
+  test('tells of the watched signals in their order, and before the bytes', () => {
+    const [ours, theirs] = socketPair();
+    try {
+      watchSignals([SIGUSR2, 1]);
+      process.kill(process.pid, 'SIGHUP');
+      process.kill(process.pid, 'SIGUSR2');
+      writeSync(theirs, 'x');
+      watchSignals([SIGUSR2, 1]);
+      const got = [1, 2, 3].map(() => receive(ours, new Uint8Array(8)));
+      expect(got).toEqual([{ signal: 1 }, { signal: SIGUSR2 }, { length: 1 }]);
+    } finally {
+      watchSignals([]);
+      closeFd(ours);
+      closeFd(theirs);
+    }
+  });
+
+  test('gives the signals back to Node', async () => {
+    watchSignals([SIGUSR2]);
+    watchSignals([]);
+    const heard = new Promise((resolve) => process.once('SIGUSR2', resolve));
+    process.kill(process.pid, 'SIGUSR2');
+    expect(await heard).toBe('SIGUSR2');
+  });
+});
+
+describe('native/addon.c', () => {
+  test('refuses what it cannot pass on', () => {
+    expect(() => openDirectory(`/${'x'.repeat(40_000)}`)).toThrow(TypeError);
+    expect(errnoOf(() => openDirectory(`/${'x'.repeat(30_000)}`))).toBe('ENAMETOOLONG');
+    expect(() => hostFunction('int tinyrun_nothing(void)')).toThrow('Cannot find the native code');
+    expect(() => hostFunction('int printf(void)')).toThrow('without its name');
+  });
+});
 
 describe('netlink()', () => {
   const [RTM_DELLINK, RTM_GETLINK, REQUEST, ACK, DUMP] = [17, 18, 1, 4, 0x300];
