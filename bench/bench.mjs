@@ -7,6 +7,7 @@ import { cpus, totalmem } from 'node:os';
 import { peakOf, processorTime } from './cost.mjs';
 import { docker } from './docker.mjs';
 import { images } from './images.mjs';
+import { manyTable } from './many.mjs';
 import { memoryTable } from './memory.mjs';
 import { podman } from './podman.mjs';
 import { rawPull } from './raw.mjs';
@@ -93,6 +94,7 @@ try {
       );
     }
   }
+  if (want('many')) console.log(manyTable(engines, 50));
   if (want('memory')) console.log(memoryTable(engines, 10));
 } finally {
   space.dispose();

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the peers, and runs the benchmark in a network and mount namespace of its own: the peers' bridges, firewall
 # rules and mounts die with it.   usage:
-#   bench/run.sh [start] [pull] [push] [save] [load] [memory] [--rounds N]
+#   bench/run.sh [start] [pull] [push] [save] [load] [memory] [many] [--rounds N]
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 [ "$(id -u)" = 0 ] || { echo "bench: needs root" >&2; exit 1; }
@@ -21,7 +21,7 @@ fi
 # The base of the pull benchmark's image is fetched here: the namespace below has no network.
 case " $* " in
   *" pull "* | *" push "* | *" save "* | *" load "*) wanted=1 ;;
-  *" start "* | *" memory "*) wanted="" ;;
+  *" start "* | *" memory "* | *" many "*) wanted="" ;;
   *) wanted=1 ;;
 esac
 if [ -n "$wanted" ]; then
