@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { closeSync, constants, fstatSync, openSync } from 'node:fs';
+import { closeSync, constants, fstatSync, lstatSync, openSync } from 'node:fs';
 import { errorCode, TinyrunError } from '../errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { BuildContext, ContextEntry, Selection, SelectOptions } from './context.ts';
@@ -37,6 +37,7 @@ class DirectoryContext implements BuildContext {
   #walked?: ContextTree;
   #stats?: StatCache;
   readonly #digests = new Map<string, Digest>();
+  readonly #unsettled = new Set<string>();
 
   constructor(input: DirectoryContextInput) {
     this.directory = input.directory;
@@ -93,6 +94,16 @@ class DirectoryContext implements BuildContext {
     return openUnchanged(this.directory, entry);
   }
 
+  changed(): readonly string[] {
+    const tree = this.#walked;
+    return [...this.#digests.keys()].filter((path) => {
+      const entry = tree === undefined ? undefined : entryAt(tree, path);
+      if (entry === undefined || this.#unsettled.has(path)) return true;
+      const stat = lstatSync(`${this.directory}/${path}`, { throwIfNoEntry: false });
+      return stat === undefined || stat.dev !== entry.dev || !sameStamp(stat, entry);
+    });
+  }
+
   ignored(path: string): boolean {
     return this.#input.ignore?.ignored(path) === true;
   }
@@ -126,6 +137,20 @@ class DirectoryContext implements BuildContext {
     return digest;
   }
 
+  /** A file that is written to all the time, such as a log, is taken as it is now; nothing relies on it later. */
+  #hash(entry: TreeEntry, stats: StatCache): Digest {
+    const readAt = Date.now();
+    try {
+      const digest = hashDescriptor(openUnchanged(this.directory, entry));
+      stats.put(entry.path, entry, digest, readAt);
+      return digest;
+    } catch (error) {
+      if (!(error instanceof TinyrunError) || error.kind !== 'conflict') throw error;
+      this.#unsettled.add(entry.path);
+      return hashDescriptor(openUnchanged(this.directory, entryNow(this.directory, entry)));
+    }
+  }
+
   /** Reads the files that the stat cache does not know. */
   async #hashFiles(entries: readonly ContextEntry[]): Promise<void> {
     const tree = await this.#walk();
@@ -139,10 +164,7 @@ class DirectoryContext implements BuildContext {
         this.#digests.set(path, known);
         continue;
       }
-      const readAt = Date.now();
-      const digest = hashDescriptor(openUnchanged(this.directory, entry));
-      this.#stats.put(path, entry, digest, readAt);
-      this.#digests.set(path, digest);
+      this.#digests.set(path, this.#hash(entry, this.#stats));
       unturned += entry.size + 4096;
       if (unturned < TURN_BYTES) continue;
       unturned = 0;
@@ -183,6 +205,13 @@ function openUnchanged(directory: string, entry: TreeEntry): number {
   if (stat.dev === entry.dev && stat.isFile() && sameStamp(stat, entry)) return fd;
   closeSync(fd);
   throw changed(entry.path);
+}
+
+function entryNow(directory: string, entry: TreeEntry): TreeEntry {
+  const stat = lstatSync(`${directory}/${entry.path}`, { throwIfNoEntry: false });
+  if (stat?.isFile() !== true || stat.dev !== entry.dev) throw changed(entry.path);
+  const { ino, size, mtimeMs, ctimeMs } = stat;
+  return { ...entry, ino, size, mtimeMs, ctimeMs };
 }
 
 function changed(path: string): TinyrunError {

@@ -60,6 +60,11 @@ export interface BuildContext {
    * sets them). Files that have not changed since an earlier build are not read (stat cache).
    */
   digest(patterns: readonly string[], options?: SelectOptions): Promise<Digest>;
+  /**
+   * Files that were digested and have changed since: what was copied of them may not be what the digest says, so it must not
+   * be found again by that.
+   */
+  changed(): readonly string[];
   /** sha256 of one file's content, by the stat cache. */
   fileDigest(path: string): Promise<Digest>;
   /** A descriptor open for reading, the caller's to close; no link is followed at any part of the path. */

@@ -1,8 +1,9 @@
+import type { BuildContext } from '../build/context.ts';
 import type { OnBuildEvent } from '../build/events.ts';
 import { Vertices } from '../build/step-events.ts';
 import type { BuildSecret, SolveInput } from '../build/step-host.ts';
 import type { WrittenImage } from '../build/step-image.ts';
-import type { CachedStep } from '../image/cached-steps.ts';
+import { type CachedStep, forgetStep } from '../image/cached-steps.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Descriptor, Platform } from '../oci/image-spec.ts';
 import type { PlannedOutputs } from './build-output.ts';
@@ -78,7 +79,8 @@ export async function buildImage(core: Core, request: BuildRequest): Promise<Bui
   await store.repair();
   const lease = await store.lease();
   try {
-    const vertices = new Vertices(request.onEvent, () => Date.now(), request.signal);
+    const copies = watchCopies(request.onEvent);
+    const vertices = new Vertices(copies.onEvent, () => Date.now(), request.signal);
     const sources = await openSources(core, request, vertices);
     try {
       const platforms = await platformsOf(request, store.host);
@@ -90,6 +92,7 @@ export async function buildImage(core: Core, request: BuildRequest): Promise<Bui
       const drafts = await Promise.all(
         platforms.map((platform) => buildPlatform(core, request, { ...common, platform })),
       );
+      if (copies.made()) forgetUncertain(core, sources.context, steps);
       const built = await exportImage(core, request, { names, outputs, drafts, vertices });
       if (request.cacheTo.length > 0)
         await (await exchange()).exportCaches(core, request, steps, { drafts, vertices });
@@ -101,6 +104,28 @@ export async function buildImage(core: Core, request: BuildRequest): Promise<Bui
     lease.release();
     const { limitBuildCache } = await import('./build-cache.ts');
     await limitBuildCache(core);
+  }
+}
+
+/** Whether a COPY or ADD was carried out, not only found in the cache. */
+function watchCopies(onEvent: OnBuildEvent): { onEvent: OnBuildEvent; made: () => boolean } {
+  let made = false;
+  return {
+    made: () => made,
+    onEvent: (event) => {
+      made ||= event.type === 'started' && /\] (COPY|ADD) /i.test(event.name);
+      onEvent(event);
+    },
+  };
+}
+
+/** A file that was changed between its digest and its copy would be found under the wrong digest for ever. */
+function forgetUncertain(core: Core, context: BuildContext, steps: Map<string, CachedStep>): void {
+  if (context.changed().length === 0) return;
+  for (const [key, { description }] of steps) {
+    if (!/^(copy|add)\s/i.test(description)) continue;
+    forgetStep(core.paths, key);
+    steps.delete(key);
   }
 }
 

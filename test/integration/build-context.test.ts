@@ -252,10 +252,12 @@ describe('build: addresses', () => {
   let server: Server;
   let base: string;
   let asked: string[] = [];
+  let whenSlow = (): void => {};
   const bodies: Readonly<Record<string, string | Buffer>> = {
     '/Dockerfile': 'FROM scratch\nCOPY <<E /f\nfrom afar\nE\n',
     '/context.tar.gz': gzipSync(tar(file('Dockerfile', COPY_ALL), file('a', 'A'))),
     '/file.txt': 'payload',
+    '/slow': 'slow',
   };
   beforeAll(async () => {
     server = createServer(serve);
@@ -266,6 +268,7 @@ describe('build: addresses', () => {
 
   function serve(request: IncomingMessage, response: ServerResponse): void {
     const body = bodies[request.url ?? ''];
+    if (request.url === '/slow') whenSlow();
     const etag = '"v1"';
     const fresh = request.headers['if-none-match'] === etag;
     asked.push(`${request.url} ${body === undefined ? 404 : fresh ? 304 : 200}`);
@@ -277,6 +280,19 @@ describe('build: addresses', () => {
     expect(await result([`${base}/Dockerfile`])).toEqual({ f: 'from afar\n' });
     expect(await result([`${base}/context.tar.gz`])).toMatchObject({ a: 'A' });
     refused(await box.run(['build', `${base}/nothing`]), 'invalid response status 404');
+  });
+
+  it('may take so long that a file changes meanwhile: its copy is not found again', async () => {
+    const context = on.context({ Dockerfile: `FROM scratch\nCOPY f /f\nADD ${base}/slow /\n`, f: 'A' });
+    whenSlow = () => writeFileSync(join(context, 'f'), 'B');
+    await box.ok(['build', '-q', context]);
+    whenSlow = () => {};
+    writeFileSync(join(context, 'f'), 'A');
+    const again = await box.run(['build', '--progress', 'plain', context]);
+    expect(again.code, show(again)).toBe(0);
+    expect(again.stderr).toMatch(/COPY f \/f\n#\d+ DONE/);
+    const third = await box.run(['build', '--progress', 'plain', context]);
+    expect(third.stderr).toMatch(/COPY f \/f\n#\d+ CACHED/);
   });
 
   it('are fetched by ADD once, and not believed without the checksum', async () => {

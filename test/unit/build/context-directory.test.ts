@@ -207,6 +207,30 @@ describe('directoryContext() digest', () => {
   });
 });
 
+describe('directoryContext() changed', () => {
+  it('names what was digested and is no more as it was', async () => {
+    for (const path of ['a', 'b', 'c']) write(path);
+    const context = open();
+    await context.digest(['a', 'b']);
+    expect(context.changed()).toEqual([]);
+    write('b', 'other');
+    write('c', 'other');
+    expect(context.changed()).toEqual(['b']);
+  });
+
+  it('takes a file that grows as it is when it is read', async () => {
+    write('log', 'one');
+    const context = open();
+    await context.entries();
+    write('log', 'one two');
+    expect(await context.fileDigest('log')).toBe(await open().fileDigest('log'));
+    expect(context.changed()).toEqual(['log']);
+    rmSync(join(root, 'log'));
+    symlinkSync('/etc/passwd', join(root, 'log'));
+    expect(context.changed()).toEqual(['log']);
+  });
+});
+
 describe('directoryContext() openFile', () => {
   it('gives the file that was walked, and none that took its place', async () => {
     write('d/a', 'one');
