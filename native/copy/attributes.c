@@ -8,7 +8,7 @@
 #define VALUE_MAX 65536
 
 /* Labels are the host's business, and overlay's marks are about another place. */
-static bool belongs(const char *name) {
+bool is_copied_attribute(const char *name) {
     return strncmp(name, "user.", 5) == 0 || strcmp(name, "security.capability") == 0 ||
            strncmp(name, "system.posix_acl_", 17) == 0;
 }
@@ -17,7 +17,7 @@ void copy_attributes(int from, int to) {
     static char names[NAMES_MAX], value[VALUE_MAX];
     ssize_t length = flistxattr(from, names, sizeof names);
     for (ssize_t at = 0; at < length; at += (ssize_t)strlen(names + at) + 1) {
-        if (!belongs(names + at)) continue;
+        if (!is_copied_attribute(names + at)) continue;
         ssize_t size = fgetxattr(from, names + at, value, sizeof value);
         /* A file system that cannot keep it is no reason to fail: so does cp. */
         if (size >= 0 && fsetxattr(to, names + at, value, (size_t)size, 0) < 0) continue;

@@ -68,6 +68,7 @@ struct twins {
 int twins_find(struct twins *twins, uint64_t device, uint64_t inode, const char *path, const char **known);
 
 /* Extended attributes that belong to a file's content: capabilities, ACLs, the user's own. */
+bool is_copied_attribute(const char *name);
 void copy_attributes(int from, int to);
 
 /* Lists what is below a path of the source: see list.c. */

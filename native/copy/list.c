@@ -3,7 +3,8 @@
  *
  *     type mode uid gid size seconds nanoseconds digest path [target]
  *
- * separated by NUL, the list ended by an empty field. `digest` is the sha256 of a file's content in hex, or empty. Paths are
+ * separated by NUL, the list ended by an empty field. `digest` is the sha256 of a file's content and of its
+ * extended attributes, if any, in hex; or empty. Paths are
  * from the source's root.
  */
 #include "copy.h"
@@ -15,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "../syscalls.h"
@@ -34,6 +36,17 @@ static char letter_of(mode_t mode) {
     return S_ISLNK(mode) ? 'l' : 's';
 }
 
+static void hash_attributes(int fd, struct sha256 *hash) {
+    static char names[65536], value[65536];
+    ssize_t length = flistxattr(fd, names, sizeof names);
+    for (ssize_t at = 0; at < length; at += (ssize_t)strlen(names + at) + 1) {
+        if (!is_copied_attribute(names + at)) continue;
+        ssize_t size = fgetxattr(fd, names + at, value, sizeof value);
+        sha256_update(hash, names + at, strlen(names + at) + 1);
+        if (size > 0) sha256_update(hash, value, (size_t)size);
+    }
+}
+
 static int digest_file(int directory, const char *name, char hex[65]) {
     static char buffer[256 * 1024];
     struct sha256 hash;
@@ -43,6 +56,8 @@ static int digest_file(int directory, const char *name, char hex[65]) {
     ssize_t length;
     while ((length = read(fd, buffer, sizeof buffer)) > 0) sha256_update(&hash, buffer, (size_t)length);
     int error = length < 0 ? -errno : 0;
+    /* A program with a capability is another one than the same without. */
+    hash_attributes(fd, &hash);
     close(fd);
     sha256_hex(&hash, hex);
     return error;

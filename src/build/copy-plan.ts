@@ -52,7 +52,7 @@ export function planCopy(plan: CopyPlan): CopyRecord[] {
       'When using COPY with more than one source file, the destination must be a directory and end with a /',
     );
   }
-  const time = matches[0]?.entry.mtimeMs ?? contents[0]?.mtimeMs ?? plan.now;
+  const time = wholeSeconds(matches[0]?.entry.mtimeMs ?? contents[0]?.mtimeMs ?? plan.now);
   const [only] = [...matches.map(nameOf), ...contents.map(({ name }) => name)];
   const base: CopyRecord = {
     type: isDirectory ? 'base' : 'named',
@@ -91,7 +91,7 @@ function recordOf(plan: CopyPlan, entry: SelectedSource['entry'], dest: string):
     mode: plan.chmod === undefined ? entry.mode : plan.chmod(entry.mode, isDirectory),
     uid,
     gid,
-    mtimeMs: entry.mtimeMs,
+    mtimeMs: wholeSeconds(entry.mtimeMs),
     dest,
     source: entry.type === 'symlink' ? (entry.target ?? '') : entry.path,
   };
@@ -104,10 +104,15 @@ function contentRecord(plan: CopyPlan, content: CopyContent, isDirectory: boolea
     mode: plan.chmod === undefined ? mode : plan.chmod(mode, false),
     uid: plan.owner?.uid ?? 0,
     gid: plan.owner?.gid ?? 0,
-    mtimeMs: content.mtimeMs ?? plan.now,
+    mtimeMs: wholeSeconds(content.mtimeMs ?? plan.now),
     dest: isDirectory ? content.name : '',
     source: content.data,
   };
+}
+
+/** A tar has no more: the files here are to be those of the layer. */
+function wholeSeconds(milliseconds: number): number {
+  return Math.floor(milliseconds / 1000) * 1000;
 }
 
 /** The last component of the path as it was matched: a link gives its own name to what it leads to. */

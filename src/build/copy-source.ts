@@ -13,6 +13,8 @@ export interface FileSource {
   readonly keepsOwner: boolean;
   select(patterns: readonly string[], options?: SelectOptions): Promise<readonly Selection[]>;
   digest(patterns: readonly string[], options?: SelectOptions): Promise<Digest>;
+  /** The digest of one file's content, of those that `digest` was asked for. */
+  contentOf(path: string): Promise<string>;
 }
 
 export function contextSource(context: BuildContext): FileSource {
@@ -21,6 +23,7 @@ export function contextSource(context: BuildContext): FileSource {
     keepsOwner: false,
     select: (patterns, options) => context.select(patterns, options),
     digest: (patterns, options) => context.digest(patterns, options),
+    contentOf: async (path) => (await context.fileDigest(path)).replace('sha256:', ''),
   };
 }
 
@@ -38,11 +41,21 @@ export function layerSource(directories: readonly string[], signal?: AbortSignal
       withDigests,
       ...(signal === undefined ? {} : { signal }),
     });
+  const contents = new Map<string, string>();
   return {
     directories,
     keepsOwner: true,
-    select: selectFrom,
-    digest: async (patterns, options) => digestOfSelection(await selectFrom(patterns, options, true)),
+    select: (patterns, options) => selectFrom(patterns, options),
+    digest: async (patterns, options) => {
+      const selections = await selectFrom(patterns, options, true);
+      for (const { matches } of selections) {
+        for (const { entry, below } of matches) {
+          for (const { path, digest } of [entry, ...below]) contents.set(path, digest);
+        }
+      }
+      return digestOfSelection(selections);
+    },
+    contentOf: async (path) => contents.get(path) ?? '',
   };
 }
 

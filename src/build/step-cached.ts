@@ -12,8 +12,8 @@ import { makeLayer } from './step-layer.ts';
 export interface Making {
   readonly name: string;
   readonly description: string;
-  /** 64 hex digits; several, where an exact one can be had later for more work: any of them will do. */
-  readonly keys: readonly (() => Promise<string>)[];
+  /** 64 hex digits; several, where an exact one can be had later for more work: any of them will do. Undefined: there is none. */
+  readonly keys: readonly (() => Promise<string | undefined>)[];
   readonly isCached: boolean;
   readonly fill: (upper: string, scratch: string, vertex: Vertex) => Promise<void>;
 }
@@ -26,6 +26,7 @@ export async function cachedLayer({ solver }: StageWork, making: Making): Promis
     const keys: string[] = [];
     for (const key of making.keys) {
       const next = await key();
+      if (next === undefined) continue;
       const found = making.isCached ? findStep(paths, next) : undefined;
       if (found !== undefined) {
         for (const known of keys) saveStep(paths, known, found);
@@ -40,6 +41,8 @@ export async function cachedLayer({ solver }: StageWork, making: Making): Promis
       const found = making.isCached ? findStep(paths, last) : undefined;
       if (found !== undefined) {
         solver.input.onStep?.(last, found);
+        // Made meanwhile by who had the lock, or by a step of the same outcome.
+        for (const known of keys) saveStep(paths, known, found);
         vertex.cached();
         return found.layer;
       }

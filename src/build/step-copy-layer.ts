@@ -8,6 +8,7 @@ import { addedSources } from './step-add.ts';
 import { cachedLayer, diffIds, sourceOf } from './step-cached.ts';
 import { inWorkdir } from './step-config.ts';
 import { type CopyStep, contentsOf, copyInto } from './step-copy.ts';
+import { outcomeKey } from './step-outcome.ts';
 
 /** COPY and ADD. */
 export async function copyStep(
@@ -61,6 +62,10 @@ export async function copyStep(
         const digest = patterns.length === 0 ? '' : await source.digest(patterns, { exclude });
         return stepKey('copy', [...parts, paths, digest, source.keepsOwner]);
       },
+      // Last: equal files in an equal place are an equal layer, wherever they come from and whatever else is below.
+      ...(added === undefined
+        ? [async () => outcomeKey(link ? [] : host.directories(draft.layers), copy, layerHow.epoch)]
+        : []),
     ],
     fill: async (upper, scratch, vertex) => {
       vertex.started();

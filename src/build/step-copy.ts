@@ -2,6 +2,7 @@ import type { BuiltLayer } from '../image/cached-steps.ts';
 import type { Selection } from './context.ts';
 import { copyFiles } from './copy-files.ts';
 import { type Chmod, type CopyContent, type Owner, planCopy } from './copy-plan.ts';
+import type { CopyRecord } from './copy-records.ts';
 import type { FileSource } from './copy-source.ts';
 import type { Source } from './dockerfile/ast.ts';
 import { expandContent } from './dockerfile/expand.ts';
@@ -64,17 +65,8 @@ export async function writeSelections(
   how: CopyHow,
 ): Promise<void> {
   const { source } = step;
+  const records = recordsOf(step, selections, how.now);
   const hasFiles = selections.length > 0;
-  const owner = step.owner ?? (source.keepsOwner && hasFiles ? undefined : { uid: 0, gid: 0 });
-  const records = planCopy({
-    selections,
-    contents: step.contents,
-    destination: step.destination,
-    parents: step.parents,
-    now: how.now,
-    ...(owner === undefined ? {} : { owner }),
-    ...(step.chmod === undefined ? {} : { chmod: step.chmod }),
-  });
   await copyFiles({
     upper: how.upper,
     // A linked layer depends on nothing below it.
@@ -82,5 +74,20 @@ export async function writeSelections(
     source: hasFiles ? source.directories : [],
     records,
     signal: how.signal,
+  });
+}
+
+/** What tinyrun-copy is told. */
+export function recordsOf(step: CopyStep, selections: readonly Selection[], now: number): CopyRecord[] {
+  const keepsOwner = step.source.keepsOwner && selections.length > 0;
+  const owner = step.owner ?? (keepsOwner ? undefined : { uid: 0, gid: 0 });
+  return planCopy({
+    selections,
+    contents: step.contents,
+    destination: step.destination,
+    parents: step.parents,
+    now,
+    ...(owner === undefined ? {} : { owner }),
+    ...(step.chmod === undefined ? {} : { chmod: step.chmod }),
   });
 }

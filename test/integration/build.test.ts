@@ -405,6 +405,22 @@ describe('build: the cache', () => {
     expect(again.stderr).toMatch(/RUN cp \/r \/s\n#\d+ CACHED/);
   });
 
+  it('copies equal files to an equal place once, whatever else is below', async () => {
+    const built = await on.build(
+      {
+        Dockerfile:
+          'FROM busybox AS a\nCOPY d /x/d\nFROM busybox\nRUN echo other >/other\nCOPY --from=a /x/d /x/d\nCOPY --from=a /x/d/f /x/d/\n',
+        'd/f': 'once\n',
+        'd/sub/g': 'twice\n',
+      },
+      ['-t', 'once'],
+    );
+    succeeded(built);
+    expect(built.stderr).toMatch(/COPY --from=a \/x\/d \/x\/d\n#\d+ CACHED/);
+    expect(built.stderr).not.toMatch(/COPY --from=a \/x\/d\/f \/x\/d\/\n#\d+ CACHED/);
+    expect(await on.inside('once', 'cat /x/d/f /x/d/sub/g /other')).toBe('once\ntwice\nother');
+  });
+
   it('builds a step once for two builds at the same time', async () => {
     const directory = on.context({
       Dockerfile: 'FROM busybox\nRUN sleep 0.5; cat /proc/sys/kernel/random/uuid >/id\n',

@@ -87,7 +87,7 @@ describe('planCopy()', () => {
       parents: false,
       now: 9,
     });
-    expect(record).toMatchObject({ uid: 5, gid: 6, mode: 0o711, mtimeMs: 1500 });
+    expect(record).toMatchObject({ uid: 5, gid: 6, mode: 0o711, mtimeMs: 1000 });
   });
 });
 
