@@ -86,18 +86,19 @@ export async function recoverContainer(core: Core, id: string, startMs = START_M
   }
   const lockIsHeld = await core.lockIsHeld();
   if (lockIsHeld(paths.lock(id))) return;
+  // A change of its ports was cut short: what leads to it may not be what its plan took back.
+  const isChanging = existsSync(paths.portsChanging(id));
   if (existsSync(paths.teardown(id))) {
     const { recover } = await import('../native/launch.ts');
     await recover(paths.teardown(id));
-  } else if (isFresh(paths.run(id), startMs)) {
+  } else if (!isChanging && isFresh(paths.run(id), startMs)) {
     // A start is under way: its monitor has not locked yet.
     return;
   }
   await recordDeath(core, id);
   const networks = await core.networks();
   networks.forget(id);
-  // A change of its ports was cut short: what leads to it may not be what its plan took back.
-  if (existsSync(paths.portsChanging(id))) await networks.repair();
+  if (isChanging) await networks.repair();
   rmSync(paths.run(id), { recursive: true, force: true });
 }
 

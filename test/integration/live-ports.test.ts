@@ -138,6 +138,24 @@ describe('update --publish-add, --publish-rm', () => {
     expect((await box.host(['nft', 'list', 'ruleset'])).stdout).not.toMatch(/elements = /);
   });
 
+  it('kill -9 of the command leaves nothing that leads nowhere', async () => {
+    await serve('-p', '18180:80');
+    for (let round = 0; round < 8; round += 1) {
+      const flags = ['--publish-rm', '80', '--publish-add', `${18181 + round}:80`];
+      const child = box.start(['update', ...flags, 'web']);
+      const closed = new Promise((resolve) => child.once('close', resolve));
+      setTimeout(() => child.kill('SIGKILL'), 60 + round * 20);
+      await closed;
+    }
+    // Whatever the last one has done, the next one finds the way.
+    expect((await update('--publish-add', '18190:81')).code).toBe(0);
+    expect(await get(18190, await ownAddress())).toBe('here\n');
+    const child = box.start(['update', '--publish-add', '18191:81', 'web']);
+    const closed = new Promise((resolve) => child.once('close', resolve));
+    setTimeout(() => child.kill('SIGKILL'), 130);
+    await closed;
+  });
+
   it('forwards datagrams to a port that was added', async () => {
     const program = compileFixture('udp-echo', box.directory);
     await box.ok(['run', '-d', '--name', 'web', '-v', `${program}:/echo:ro`, 'busybox', '/echo', '9']);
