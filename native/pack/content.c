@@ -39,7 +39,7 @@ bool holes_find(int fd, uint64_t size, struct holes *holes) {
         if (data < 0 || hole < 0) return false;
         if ((uint64_t)data >= size) break;
         if ((uint64_t)hole > size) hole = (off_t)size;
-        if (holes->count == sizeof holes->extents / sizeof *holes->extents) return false;
+        if (holes->count == HOLES_EXTENTS) return false;
         holes->extents[holes->count++] = (struct extent){(uint64_t)data, (uint64_t)(hole - data)};
         holes->data += (uint64_t)(hole - data);
         at = (uint64_t)hole;
@@ -57,7 +57,7 @@ static size_t map_of(const struct holes *holes, uint64_t size, char *text, size_
     return length + (size_t)snprintf(text + length, capacity - length, "%llu\n0\n", (unsigned long long)size);
 }
 
-static char map[1025 * 44];
+static char map[(HOLES_EXTENTS + 1) * 44];
 
 uint64_t holes_map_length(const struct holes *holes, uint64_t size) {
     return (map_of(holes, size, map, sizeof map) + BLOCK_SIZE - 1) / BLOCK_SIZE * BLOCK_SIZE;

@@ -116,8 +116,10 @@ int source_report(const char *path, bool follow, struct failure *failure);
 /* content.c: an open regular file after its header; as many bytes as `size` says, whatever happens to it meanwhile. */
 int content_write(struct output *output, int fd, uint64_t size, const char *path, struct failure *failure);
 
+/* A map of so many has at most 700 kB; Go's reader and ours take one MiB. */
+#define HOLES_EXTENTS 16384
 struct holes {
-    struct extent extents[1024]; /* of data */
+    struct extent extents[HOLES_EXTENTS]; /* of data */
     size_t count;
     uint64_t data; /* bytes in them */
 };
