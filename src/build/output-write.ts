@@ -34,34 +34,46 @@ export type FileOutput = Exclude<BuildOutput, { type: 'image' | 'cacheonly' }>;
 
 /** Writes one output. */
 export async function writeOutput(output: FileOutput, image: FinishedImage, host: OutputHost): Promise<void> {
-  if (output.dest !== '-') {
-    await writeFiles(output, image, resolve(host.cwd, output.dest), host);
-    return;
+  const scratch = makeScratch(host.paths.buildScratch);
+  try {
+    if (output.dest === '-') await writeToStdout(output, image, host, scratch.directory);
+    else
+      await writeFiles(output, image, {
+        ...host,
+        dest: resolve(host.cwd, output.dest),
+        scratch: scratch.directory,
+      });
+  } finally {
+    scratch.release();
   }
+}
+
+async function writeToStdout(
+  output: FileOutput,
+  image: FinishedImage,
+  host: OutputHost,
+  scratch: string,
+): Promise<void> {
   const { write } = host;
   if (write === undefined)
     throw new TinyrunError(
       'invalid',
       'dest file is required for the output: refusing to write it to a terminal',
     );
-  const scratch = makeScratch(host.paths.buildScratch);
-  try {
-    const file = join(scratch.directory, 'output');
-    await writeFiles(output, image, file, host);
-    for await (const chunk of createReadStream(file, { highWaterMark: 256 * 1024 }))
-      await write(chunk as Uint8Array);
-  } finally {
-    scratch.release();
-  }
+  const dest = join(scratch, 'output');
+  await writeFiles(output, image, { ...host, dest, scratch });
+  for await (const chunk of createReadStream(dest, { highWaterMark: 256 * 1024 }))
+    await write(chunk as Uint8Array);
 }
 
-async function writeFiles(
-  output: FileOutput,
-  image: FinishedImage,
-  dest: string,
-  host: OutputHost,
-): Promise<void> {
-  const { packer, unpacker, paths, clampMtime, signal } = host;
+interface Destination extends OutputHost {
+  /** Absolute. */
+  readonly dest: string;
+  readonly scratch: string;
+}
+
+async function writeFiles(output: FileOutput, image: FinishedImage, host: Destination): Promise<void> {
+  const { packer, unpacker, paths, clampMtime, signal, dest, scratch } = host;
   const common = {
     ...(clampMtime === undefined ? {} : { clampMtime }),
     ...(signal === undefined ? {} : { signal }),
@@ -70,7 +82,7 @@ async function writeFiles(
   if (!('names' in output)) {
     const { exportRootFiles, exportRootTar } = await import('../image/export-root.ts');
     if (output.type === 'tar') await exportRootTar(root, dest);
-    else await exportRootFiles({ ...root, unpacker }, dest);
+    else await exportRootFiles({ ...root, unpacker, scratch }, dest);
     return;
   }
   const { exportImage } = await import('../image/export-image.ts');

@@ -8,7 +8,7 @@ import {
   rmSync,
   statSync,
 } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { closeFd, openRoot } from '../native/syscalls.ts';
 import { runPacker } from './pack.ts';
 import { unpackArchive } from './unpack-archive.ts';
@@ -64,13 +64,16 @@ const MAX_BYTES = 1024 ** 4;
  * link in the image or in the directory leads out of it.
  */
 export async function exportRootFiles(
-  input: ExportRootInput & { readonly unpacker: string },
+  input: ExportRootInput & {
+    readonly unpacker: string;
+    /** Of the caller alone: a name beside `directory` could be someone's link already (/tmp). */
+    readonly scratch: string;
+  },
   directory: string,
 ): Promise<void> {
   mkdirSync(directory, { recursive: true, mode: 0o755 });
   const before = statSync(directory);
-  // On the same file system, which has to hold the files anyway.
-  const archive = join(dirname(directory), `.tinyrun-export-${process.pid}-${Date.now()}.tar`);
+  const archive = join(input.scratch, 'export.tar');
   try {
     await exportRootTar(input, archive);
     await unpackArchive({
