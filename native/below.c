@@ -2,6 +2,8 @@
  * A part of other layers, or of a directory that others may change, in the container's root: `RUN --mount` of a build. Its
  * path is resolved with them as the root, and what it names is taken by the descriptor that this gives.
  */
+#include <errno.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -70,5 +72,30 @@ int tr_op_bind_below(struct tr_run *run, const struct tr_op_bindBelow *op) {
     if (source >= 0) sys_close(source);
     sys_close(layers);
     if (staged) sys_umount(op->stage, MNT_DETACH);
+    return (int)result;
+}
+
+/*
+ * A mount of another container, as `--ipc container:` shares its /dev/shm. Its path is resolved inside of that container's mount
+ * namespace, with its root, so no link of its leads anywhere else; the mount comes back by a descriptor.
+ */
+int tr_op_bind_foreign(struct tr_run *run, const struct tr_op_bindForeign *op) {
+    if (run->root < 0) return -EINVAL;
+    long own = sys_openat(AT_FDCWD, "/proc/self/ns/mnt", O_RDONLY, 0);
+    long other = own < 0 ? own : sys_openat(AT_FDCWD, op->name_space, O_RDONLY, 0);
+    long mount = other < 0 ? other : sys_setns((int)other, CLONE_NEWNS);
+    if (mount >= 0) {
+        mount = sys_open_tree(AT_FDCWD, op->source, TR_OPEN_TREE_CLONE);
+        /* Without the way back nothing of the rest of the plan would be done where it should. */
+        long back = sys_setns((int)own, CLONE_NEWNS);
+        if (back < 0) return (int)back;
+    }
+    if (other >= 0) sys_close((int)other);
+    if (own >= 0) sys_close((int)own);
+    if (mount < 0) return (int)mount;
+    int target = tr_make_target(run, op->target, TR_MAKE_DIRECTORY, NULL);
+    long result = target < 0 ? target : sys_move_mount((int)mount, target);
+    if (target >= 0) sys_close(target);
+    sys_close((int)mount);
     return (int)result;
 }

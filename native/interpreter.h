@@ -109,6 +109,7 @@ int tr_op_pivot_root(struct tr_run *run);
 
 /* below.c */
 int tr_op_bind_below(struct tr_run *run, const struct tr_op_bindBelow *op);
+int tr_op_bind_foreign(struct tr_run *run, const struct tr_op_bindForeign *op);
 
 /* overlay.c */
 long tr_fs_option(int fs, const char *option);

@@ -202,6 +202,8 @@ static int run_root_op(struct tr_run *run, const struct tr_op *op, int *handled)
         return tr_op_mount_run(run, &op->mount);
     case TR_OP_bind:
         return tr_op_bind_run(run, &op->bind);
+    case TR_OP_bindForeign:
+        return tr_op_bind_foreign(run, &op->bind_foreign);
     case TR_OP_bindBelow:
         return tr_op_bind_below(run, &op->bind_below);
     case TR_OP_mkdirInRoot:

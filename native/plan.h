@@ -87,7 +87,8 @@ enum tr_phase {
     X(40, deviceFilter, "sb") \
     X(41, closePorts, "") \
     X(42, bindBelow, "loosssn") \
-    X(43, resolver, "lloo")
+    X(43, resolver, "lloo") \
+    X(44, bindForeign, "sss")
 
 enum tr_op_code {
 #define TR_OP_CODE(code, name, slots) TR_OP_##name = code,
@@ -147,6 +148,7 @@ struct tr_op_symlinkInRoot { const char *target, *path; };
 struct tr_op_mknod { const char *path; uint64_t type, mode, major, minor, uid, gid; };
 struct tr_op_sysctl { const char *key, *value; };
 struct tr_op_hostname { const char *name; };
+struct tr_op_bindForeign { const char *name_space, *source, *target; };
 struct tr_op_console { uint64_t rows, columns; };
 /* `resolv_conf`: where the servers are read from when there are none in the list; NULL: nowhere. */
 struct tr_op_resolver { const char *const *directories, *const *servers; const char *resolv_conf, *host; };
@@ -194,6 +196,7 @@ struct tr_op {
         struct tr_op_hostname hostname; /* and domainname */
         struct tr_op_console console;
         struct tr_op_resolver resolver;
+        struct tr_op_bindForeign bind_foreign;
         struct tr_op_rlimit rlimit;
         struct tr_op_cwd cwd;
         struct tr_op_umask umask;

@@ -102,9 +102,15 @@ function namespacesOf(
     return parsed.one(long, flags.oneOf([...words, 'private' as const], `--${long}`)) ?? 'private';
   };
   parsed.one('userns', (text) => (text === '' ? 'host' : flags.oneOf(['host'], '--userns')(text)));
-  const ipc = parsed.string('ipc') === 'shareable' ? 'private' : mode('ipc', ['host', 'none']);
+  const shared = <T extends string>(long: string, words: readonly T[]) => {
+    const text = parsed.string(long) ?? '';
+    if (!text.startsWith('container:')) return mode(long, words);
+    if (text === 'container:') throw new FlagError(`--${long}: invalid container format container:<name|id>`);
+    return text as `container:${string}`;
+  };
+  const ipc = parsed.string('ipc') === 'shareable' ? 'private' : shared('ipc', ['host', 'none']);
   return {
-    pidMode: mode('pid', ['host']),
+    pidMode: shared('pid', ['host']),
     ipcMode: ipc,
     utsMode: mode('uts', ['host']),
     cgroupnsMode: mode('cgroupns', ['host']),

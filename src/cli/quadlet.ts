@@ -65,7 +65,7 @@ function securityLines(options: CreateOptions): Line[] {
       line('AddDevice', `${source}:${target}:${access}`),
     ),
     ...argument('--privileged', options.privileged ? '' : undefined),
-    ...(options.pidMode === 'host' ? [line('PodmanArgs', '--pid=host')] : []),
+    ...(options.pidMode === 'private' ? [] : [line('PodmanArgs', `--pid=${options.pidMode}`)]),
     ...(options.ipcMode === 'private' ? [] : [line('PodmanArgs', `--ipc=${options.ipcMode}`)]),
     ...(options.utsMode === 'host' ? [line('PodmanArgs', '--uts=host')] : []),
   ];

@@ -22,7 +22,7 @@ export function hostConfigOf(options: CreateOptions): Readonly<Record<string, un
     GroupAdd: orNull(options.groupAdd),
     IpcMode: options.ipcMode,
     OomScoreAdj: limits.oomScoreAdj ?? 0,
-    PidMode: options.pidMode === 'host' ? 'host' : '',
+    PidMode: options.pidMode === 'private' ? '' : options.pidMode,
     Privileged: options.privileged,
     PublishAllPorts: network.publishAll,
     ReadonlyRootfs: options.readonlyRootfs,

@@ -3,6 +3,7 @@ import { TinyrunError } from '../errors.ts';
 import type { NetworkPlan } from '../network/networks.ts';
 import { type ContainerRecord, readContainer, resolveId } from './containers.ts';
 import type { Core } from './core.ts';
+import type { CreateOptions } from './options.ts';
 
 /** What the container's network takes, by its options and by what the image exposes. */
 export async function planNetwork(core: Core, record: ContainerRecord): Promise<NetworkPlan> {
@@ -34,16 +35,37 @@ export function hostnameOf(core: Core, record: ContainerRecord): string {
   return readFileSync(core.paths.etcFile(other, 'hostname'), 'utf8').trim();
 }
 
+/**
+ * The namespaces of other containers that one shares.
+ * @throws TinyrunError `not_found`, `conflict` where the other does not run
+ */
+export async function joinedNamespaces(
+  core: Core,
+  { pidMode, ipcMode }: CreateOptions,
+): Promise<{ pid?: string; ipc?: string; mount?: string }> {
+  const lockIsHeld = await core.lockIsHeld();
+  const directoryOf = (mode: string, what: string): string | undefined => {
+    if (!mode.startsWith('container:')) return undefined;
+    return `/proc/${runningContainer(core, mode.slice('container:'.length), lockIsHeld, what).pid}/ns`;
+  };
+  const [pid, ipc] = [directoryOf(pidMode, 'PID'), directoryOf(ipcMode, 'IPC')];
+  return {
+    ...(pid === undefined ? {} : { pid: `${pid}/pid` }),
+    ...(ipc === undefined ? {} : { ipc: `${ipc}/ipc`, mount: `${ipc}/mnt` }),
+  };
+}
+
 function runningContainer(
   core: Core,
   text: string,
   lockIsHeld: (path: string) => boolean,
+  what = 'network',
 ): { pid: number; id: string } {
   const id = resolveId(core.paths, text);
   const container = readContainer(core.paths, id, lockIsHeld);
   if (container === undefined) throw new TinyrunError('not_found', `No such container: ${text}`);
   if (container.status !== 'running' || container.state === undefined) {
-    throw new TinyrunError('conflict', `cannot join network of a non running container: ${id}`);
+    throw new TinyrunError('conflict', `cannot join ${what} of a non running container: ${id}`);
   }
   return { pid: container.state.pid, id };
 }

@@ -48,8 +48,9 @@ export interface CreateOptions {
   readonly stopSignal?: string;
   /** Seconds; -1 waits for ever. */
   readonly stopTimeout?: number;
-  readonly pidMode: 'private' | 'host';
-  readonly ipcMode: 'private' | 'host' | 'none';
+  /** `container:X`: of the running container X. */
+  readonly pidMode: 'private' | 'host' | `container:${string}`;
+  readonly ipcMode: 'private' | 'host' | 'none' | `container:${string}`;
   readonly utsMode: 'private' | 'host';
   readonly cgroupnsMode: 'private' | 'host';
   readonly network: NetworkRequest;

@@ -37,7 +37,8 @@ export function specMounts(options: CreateOptions, etc: EtcFiles): Mount[] {
 
 function defaultMount(mount: Mount, options: CreateOptions): Mount[] {
   if (mount.destination !== '/dev/shm') return [mount];
-  if (options.ipcMode === 'none') return [];
+  // The other container's, bound by an op of its own: its mount can be taken only from inside of its namespace.
+  if (options.ipcMode === 'none' || options.ipcMode.startsWith('container:')) return [];
   if (options.ipcMode === 'host') {
     return [{ destination: '/dev/shm', type: 'bind', source: '/dev/shm', options: ['rbind', 'rprivate'] }];
   }

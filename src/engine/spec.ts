@@ -30,6 +30,8 @@ export interface SpecInput {
     | { readonly type: 'new' }
     | { readonly type: 'host' }
     | { readonly type: 'path'; readonly path: string };
+  /** Files of the namespaces that `--pid container:X` and `--ipc container:X` mean. */
+  readonly joined?: { readonly pid?: string; readonly ipc?: string };
   /** From `limitsFromProc()`; empty: not known, nothing is checked. */
   readonly hostLimits: readonly Rlimit[];
   /** What we have ourselves, from `ownCapabilities()`; undefined: everything. */
@@ -180,8 +182,11 @@ function namespacesOf(input: SpecInput): Linux['namespaces'] {
   if (networkNamespace.type === 'new') namespaces.push({ type: 'network' });
   if (networkNamespace.type === 'path') namespaces.push({ type: 'network', path: networkNamespace.path });
   if (options.utsMode === 'private') namespaces.push({ type: 'uts' });
-  if (options.pidMode === 'private') namespaces.push({ type: 'pid' });
-  if (options.ipcMode !== 'host') namespaces.push({ type: 'ipc' });
+  const { pid, ipc } = input.joined ?? {};
+  if (pid !== undefined) namespaces.push({ type: 'pid', path: pid });
+  else if (options.pidMode === 'private') namespaces.push({ type: 'pid' });
+  if (ipc !== undefined) namespaces.push({ type: 'ipc', path: ipc });
+  else if (options.ipcMode !== 'host') namespaces.push({ type: 'ipc' });
   if (options.cgroupnsMode === 'private') namespaces.push({ type: 'cgroup' });
   return namespaces;
 }

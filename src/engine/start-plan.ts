@@ -21,7 +21,7 @@ import type { ContainerRecord } from './containers.ts';
 import type { Core } from './core.ts';
 import { accountIn } from './image-root.ts';
 import { logPlan } from './log-plan.ts';
-import { hostnameOf } from './network-plan.ts';
+import { hostnameOf, joinedNamespaces } from './network-plan.ts';
 import type { CreateOptions } from './options.ts';
 import { checkPropagation } from './propagation.ts';
 import { discardOps } from './remove.ts';
@@ -80,6 +80,7 @@ export async function planLaunch(core: Core, record: ContainerRecord, from: Plan
   const hostCapabilities = ownCapabilities(readFileSync('/proc/self/status', 'utf8'));
   const filter = await filterOf(core, options, hostCapabilities);
   const { devices, rules } = devicesOf(options);
+  const joined = sharesNamespaces(options) ? await joinedNamespaces(core, options) : {};
   core.phase('host facts');
   const spec = containerSpec({
     id,
@@ -99,6 +100,7 @@ export async function planLaunch(core: Core, record: ContainerRecord, from: Plan
     defaultHostname: hostnameOf(core, record),
     extraMaskedPaths: thermalThrottlePaths(possibleCpus(), existsSync),
     ...consoleSizeOf(from.how),
+    joined,
   });
   core.phase('spec');
   const discard = options.remove ? await discardOps(paths, record) : { release: [], cleanup: [] };
@@ -124,7 +126,8 @@ export async function planLaunch(core: Core, record: ContainerRecord, from: Plan
     ...(filter === undefined ? {} : { seccompProgram: filter.program }),
     supervision: supervised.options,
     ...(supervised.probe === undefined ? {} : { probe: supervised.probe }),
-    ...(from.how.step === undefined ? {} : { extraMounts: from.how.step.mounts, withClient: true }),
+    extraMounts: [...sharedMemory(joined.mount), ...(from.how.step?.mounts ?? [])],
+    ...(from.how.step === undefined ? {} : { withClient: true }),
     openStdin: options.openStdin,
     stdinOnce: options.openStdin && options.attach.includes('stdin'),
     init: options.init,
@@ -133,6 +136,17 @@ export async function planLaunch(core: Core, record: ContainerRecord, from: Plan
     extraCleanup: [...portFiles(paths, id), ...discard.cleanup],
   });
   return { plan, spec, rootDirectories };
+}
+
+function sharesNamespaces({ pidMode, ipcMode }: CreateOptions): boolean {
+  return pidMode.startsWith('container:') || ipcMode.startsWith('container:');
+}
+
+/** POSIX shared memory belongs to an IPC namespace as much as System V's, but is a mount. */
+function sharedMemory(namespace: string | undefined): Op[] {
+  if (namespace === undefined) return [];
+  const what = 'mount the other container’s /dev/shm';
+  return [{ op: 'bindForeign', namespace, source: '/dev/shm', target: '/dev/shm', what }];
 }
 
 /** A container that was made for this start has nothing of its own yet: one mount less to look into the image. */

@@ -145,6 +145,7 @@ export const FORMS: { readonly [K in Op['op']]: Form<K> } = {
   hostname: { code: 27, slots: 's', values: (op) => [op.name] },
   domainname: { code: 28, slots: 's', values: (op) => [op.name] },
   console: { code: 29, slots: 'nn', values: (op) => [op.rows, op.columns] },
+  bindForeign: { code: 44, slots: 'sss', values: (op) => [op.namespace, op.source, op.target] },
   resolver: {
     code: 43,
     slots: 'lloo',

@@ -303,6 +303,13 @@ export type Op = Common &
         readonly uid: number;
         readonly gid: number;
       }
+    /** What another container has mounted at `source`, as it sees that path, bound in root. `namespace`: its mount namespace. */
+    | {
+        readonly op: 'bindForeign';
+        readonly namespace: string;
+        readonly source: string;
+        readonly target: string;
+      }
     | { readonly op: 'symlinkInRoot'; readonly target: string; readonly path: string }
     | {
         readonly op: 'mknod';

@@ -154,7 +154,7 @@ function joinOps(linux: Linux): Op[] {
   // The user namespace first: it owns the others.
   const joined = [...linux.namespaces].sort((a, b) => Number(b.type === 'user') - Number(a.type === 'user'));
   return joined.flatMap(({ type, path }): Op[] =>
-    path === undefined || type === 'pid' || type === 'mount'
+    path === undefined || type === 'mount'
       ? []
       : [{ op: 'joinNamespace', what: `join the ${type} namespace "${path}"`, path, type }],
   );

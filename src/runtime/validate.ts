@@ -70,8 +70,8 @@ function checkNamespaces(spec: Spec): void {
     if (seen.has(type))
       throw new TinyrunError('invalid', `Cannot use namespace "${type}": it is there twice`);
     seen.add(type);
-    if (path !== undefined && (type === 'pid' || type === 'mount')) {
-      // setns() of a pid namespace takes effect for children only, and a foreign mount namespace cannot be given a new root.
+    if (path !== undefined && type === 'mount') {
+      // A foreign mount namespace cannot be given a new root.
       throw new TinyrunError(
         'unsupported',
         `Cannot join the ${type} namespace "${path}": only new ones are supported`,

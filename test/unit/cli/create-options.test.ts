@@ -109,6 +109,7 @@ test.each<[string[], object]>([
     { pidMode: 'host', ipcMode: 'none', utsMode: 'host', cgroupnsMode: 'host' },
   ],
   [['--ipc', 'shareable', '--userns', 'host'], { ipcMode: 'private' }],
+  [['--pid', 'container:a', '--ipc', 'container:b'], { pidMode: 'container:a', ipcMode: 'container:b' }],
   [
     ['--security-opt', 'no-new-privileges', '--security-opt', 'seccomp=unconfined'],
     {

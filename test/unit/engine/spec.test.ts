@@ -204,6 +204,16 @@ describe('containerSpec() namespaces', () => {
     ).toEqual(['mount']);
   });
 
+  test('join those of other containers', () => {
+    expect(
+      types(
+        { pidMode: 'container:a', ipcMode: 'container:a' },
+        { joined: { pid: '/proc/7/ns/pid', ipc: '/proc/7/ns/ipc' } },
+      ),
+    ).toEqual(expect.arrayContaining(['pid:/proc/7/ns/pid', 'ipc:/proc/7/ns/ipc']));
+    expect(mountAt(specOf({ ipcMode: 'container:a' }), '/dev/shm')).toBeUndefined();
+  });
+
   test('join a network', () => {
     expect(types({}, { networkNamespace: { type: 'path', path: '/proc/7/ns/net' } })).toContain(
       'network:/proc/7/ns/net',
