@@ -26,8 +26,25 @@ const { size, ctimeMs } = statSync(program);
 const prefix = `code-${process.version}-${process.arch}-`;
 const current = `${prefix}${size}-${Math.trunc(ctimeMs)}`;
 const words = process.argv.slice(2);
+/* Each of these has bytecode of its own, of what it needs and no more; all others share theirs. */
+const COMMANDS = [
+  'run',
+  'ps',
+  'exec',
+  'create',
+  'start',
+  'stop',
+  'rm',
+  'logs',
+  'inspect',
+  'images',
+  'pull',
+  'build',
+];
+const command = words.find((word) => COMMANDS.includes(word)) ?? 'others';
+const cache = `${directory}/${current}-${command}`;
 
-const kept = read(`${directory}/${current}`);
+const kept = read(cache);
 const script = compile(program, kept?.subarray(0, -TAIL));
 /*
  * What is kept has the functions of all commands that kept it. One that may need others, such as those of a bridge, keeps it anew; and
@@ -89,8 +106,7 @@ function loadCold(name) {
 }
 
 function openCold() {
-  const command = words.find((word) => /^[a-z]+$/.test(word)) ?? 'help';
-  const path = `${directory}/${current}-${command}`;
+  const path = `${cache}-cold`;
   return { path, kept: partsOf(read(path)), scripts: new Map(), incomplete: false };
 }
 
@@ -123,7 +139,7 @@ function keepProgram() {
   const tail = Buffer.alloc(TAIL);
   tail.writeUInt32LE((once | kinds) >>> 0);
   tail.writeUInt32LE((twice | (once & kinds)) >>> 0, 4);
-  if (!replace(`${directory}/${current}`, [script.createCachedData(), tail])) return;
+  if (!replace(cache, [script.createCachedData(), tail])) return;
   for (const name of readdirSync(directory)) {
     if (name.startsWith(prefix) && !name.startsWith(current)) rmSync(`${directory}/${name}`, { force: true });
   }

@@ -81,6 +81,8 @@ export function readJson<T>(path: string, parse: (value: unknown) => T): T | und
  * Not by Node's `recursive`: that loops for ever where a parent exists but takes no entries, as /proc.
  */
 export function makePrivateDirectory(path: string, mode = 0o700): void {
+  // Most often it is there. Asked first: the first error that Node makes takes it 0.1 ms.
+  if (statSync(path, { throwIfNoEntry: false })?.isDirectory() === true) return;
   const failed = tryDirectory(path, mode);
   if (failed === undefined) return;
   const parent = dirname(path);
