@@ -34,6 +34,26 @@ export function planCgroup(host: CgroupHost, cgroupsPath: string, resources: Res
   return { prepare: [], child: [], cleanup: [], directories: {} };
 }
 
+/**
+ * The directories of {@link planCgroup} alone, for containers that run: without a look at what is in them.
+ * @param base of {@link unifiedBase}, where the caller asks for many
+ */
+export function cgroupDirectories(
+  host: CgroupHost,
+  cgroupsPath: string,
+  base = host.unified === undefined ? '' : unifiedBase(host),
+): Readonly<Record<string, string>> {
+  if (host.version !== 'v1' && host.version !== 'v2') return {};
+  const directories: Record<string, string> = {};
+  if (host.version === 'v1') {
+    for (const [controller, mount] of Object.entries(host.mounts)) {
+      directories[controller] = `${mount}${cgroupsPath}`;
+    }
+  }
+  if (host.version === 'v2' || host.unified !== undefined) directories.unified = `${base}${cgroupsPath}`;
+  return directories;
+}
+
 function planV2(host: CgroupHost, cgroupsPath: string, resources: Resources): CgroupPlan {
   const base = unifiedBase(host);
   const directory = `${base}${cgroupsPath}`;

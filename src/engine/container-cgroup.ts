@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { type CgroupHost, hostCgroups } from '../cgroups/host.ts';
-import { planCgroup } from '../cgroups/plan.ts';
+import { cgroupDirectories } from '../cgroups/plan.ts';
 import { errorCode } from '../errors.ts';
 import { cgroupsPathOf } from './cgroup-path.ts';
 import type { ContainerRecord } from './containers.ts';
@@ -13,9 +13,15 @@ export interface ContainerCgroup {
   readonly directories: Readonly<Record<string, string>>;
 }
 
-export function cgroupOf(core: Core, record: ContainerRecord, host = hostCgroups()): ContainerCgroup {
+/** @param base of `unifiedBase()`, where the caller asks for many containers */
+export function cgroupOf(
+  core: Core,
+  record: ContainerRecord,
+  host = hostCgroups(),
+  base?: string,
+): ContainerCgroup {
   const path = cgroupsPathOf(core.paths, record.id, record.options.limits.cgroupParent);
-  return { host, directories: planCgroup(host, path, {}).directories };
+  return { host, directories: cgroupDirectories(host, path, base) };
 }
 
 /** The pids of a container as the host numbers them, also those in cgroups that it made below its own. */

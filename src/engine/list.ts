@@ -38,12 +38,14 @@ async function withSizes(core: Core, containers: readonly ContainerSummary[]): P
 
 async function withFacts(core: Core, containers: Container[]): Promise<ContainerSummary[]> {
   if (!containers.some(({ status }) => status === 'running')) return containers;
-  const [{ withPaused }, { hostCgroups }, { readHealth }] = await Promise.all([
+  const [{ withPaused }, { hostCgroups }, { unifiedBase }, { readHealth }] = await Promise.all([
     import('./pause.ts'),
     import('../cgroups/host.ts'),
+    import('../cgroups/plan.ts'),
     import('./health.ts'),
   ]);
   const host = hostCgroups();
+  const base = host.unified === undefined ? undefined : unifiedBase(host);
   return containers.map((container) => {
     if (container.status !== 'running') return container;
     const network = readSettings(core.paths, container.id);
@@ -53,7 +55,7 @@ async function withFacts(core: Core, containers: Container[]): Promise<Container
       ...(network === undefined ? {} : { network }),
       ...(health === undefined ? {} : { health }),
     };
-    return withPaused(core, summary, host);
+    return withPaused(core, summary, host, base);
   });
 }
 

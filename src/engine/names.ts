@@ -56,10 +56,19 @@ export function releaseName(paths: Paths, name: string, id: string): void {
   if (idOfName(paths, name) === id) rmSync(paths.name(name), { force: true });
 }
 
+/** The ids that have a name. */
+export function namedIds(paths: Paths): ReadonlySet<string> {
+  return new Set(allNames(paths).flatMap((name) => idOfName(paths, name) ?? []));
+}
+
 /** All names of a container: one, unless something went wrong. */
 export function namesOf(paths: Paths, id: string): string[] {
+  return allNames(paths).filter((name) => idOfName(paths, name) === id);
+}
+
+function allNames(paths: Paths): string[] {
   try {
-    return readdirSync(paths.names).filter((name) => idOfName(paths, name) === id);
+    return readdirSync(paths.names);
   } catch (error) {
     if (errorCode(error) === 'ENOENT') return [];
     throw error;

@@ -43,9 +43,9 @@ export function freezerOf({ directories }: ContainerCgroup, exists = existsSync)
 }
 
 /** Whether a container that runs stands still. The kernel is asked: nothing else can be wrong. */
-export function isPaused(core: Core, container: Container, host?: CgroupHost): boolean {
+export function isPaused(core: Core, container: Container, host?: CgroupHost, base?: string): boolean {
   if (container.status !== 'running') return false;
-  const cgroup = cgroupOf(core, container.record, host);
+  const cgroup = cgroupOf(core, container.record, host, base);
   const freezer = freezerOf(cgroup);
   // v1 says FREEZING as long as it is not done.
   const state = freezer === undefined ? undefined : cgroup.host.read(freezer.file);
@@ -53,8 +53,13 @@ export function isPaused(core: Core, container: Container, host?: CgroupHost): b
 }
 
 /** The container with `paused` instead of `running` where it is. */
-export function withPaused<T extends Container>(core: Core, container: T, host?: CgroupHost): T {
-  return isPaused(core, container, host) ? { ...container, status: 'paused' } : container;
+export function withPaused<T extends Container>(
+  core: Core,
+  container: T,
+  host?: CgroupHost,
+  base?: string,
+): T {
+  return isPaused(core, container, host, base) ? { ...container, status: 'paused' } : container;
 }
 
 /** @throws TinyrunError `conflict` where it does not run or is paused already, in Docker's words; `unsupported` without a freezer */

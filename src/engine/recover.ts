@@ -14,7 +14,7 @@ import {
 } from './containers.ts';
 import type { Core } from './core.ts';
 import { containerEvent } from './events.ts';
-import { idOfName, namesOf, releaseName } from './names.ts';
+import { idOfName, namedIds, namesOf, releaseName } from './names.ts';
 
 /** Between making the run directory and taking the lock a start needs some milliseconds; on a busy machine more. */
 const START_MS = 10_000;
@@ -33,7 +33,11 @@ export async function recoverAll(core: Core, how: { readonly quick?: boolean } =
   await forgetExecs(core);
   await endPauses(core);
   if (how.quick === true) return;
-  for (const id of containerIds(core.paths)) await finishRemoval(core, id);
+  const named = namedIds(core.paths);
+  for (const id of containerIds(core.paths)) {
+    // One that has its name and its record is whole.
+    if (!named.has(id) || !existsSync(core.paths.containerRecord(id))) await finishRemoval(core, id);
+  }
   const { emptyTrash } = await import('./remove.ts');
   await emptyTrash(core);
 }

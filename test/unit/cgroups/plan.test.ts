@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { CgroupHost } from '../../../src/cgroups/host.ts';
-import { planCgroup, unifiedBase } from '../../../src/cgroups/plan.ts';
+import { cgroupDirectories, planCgroup, unifiedBase } from '../../../src/cgroups/plan.ts';
 import type { Op } from '../../../src/native/plan.ts';
 
 function host(overrides: Partial<CgroupHost>, files: Record<string, string> = {}): CgroupHost {
@@ -21,6 +21,19 @@ function shown(ops: readonly Op[]): string[] {
     return 'path' in op ? `${op.op} ${op.path}` : op.op;
   });
 }
+
+describe('cgroupDirectories()', () => {
+  it.each([
+    ['v2', host({ unified })],
+    ['v1', host({ version: 'v1', mounts: { cpu: '/c/cpu', cpuacct: '/c/cpu', memory: '/c/memory' } })],
+    ['hybrid', host({ version: 'v1', mounts: { pids: '/c/pids' }, unified })],
+    ['none', host({ version: 'none' })],
+  ])('knows the directories of the plan on %s', (_, machine) => {
+    expect(cgroupDirectories(machine, '/tinyrun/abc')).toEqual(
+      planCgroup(machine, '/tinyrun/abc', {}).directories,
+    );
+  });
+});
 
 describe('planCgroup()', () => {
   it('on v2 makes one directory, hands controllers down once and has the child born there', () => {
