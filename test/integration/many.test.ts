@@ -65,7 +65,7 @@ describe('a flood of output', () => {
   it('with a reader that stands still grows nothing and hinders nobody', async () => {
     const limits = ['--log-opt', 'max-size=1m', '--log-opt', 'max-file=3'];
     const script =
-      'sleep 0.5; yes 0123456789012345678901234567890123456789 | head -c 200000000; echo; echo over; sleep 100';
+      'sleep 0.5; yes 0123456789012345678901234567890123456789 | head -c 100000000; echo; echo over; sleep 100';
     const run = [
       'run',
       '-d',
