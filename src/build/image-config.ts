@@ -76,7 +76,7 @@ export function withHealthcheck(config: ProcessDefaults, check: Healthcheck): Pr
   return { ...config, Healthcheck: check };
 }
 
-/** ISO 8601 time of a `--timestamp`, or undefined. */
+/** What `--timestamp` says. */
 export interface Stamps {
   /** Seconds since 1970 that every time is set to or, in layers, not later than. */
   readonly epoch?: number;

@@ -4,7 +4,7 @@ import { describe, errorCode, TinyrunError } from '../errors.ts';
 import type { StoredImage } from '../image/stored-image.ts';
 import type { Session } from '../native/launch.ts';
 import { LaunchError, launch } from '../native/launch.ts';
-import type { Op } from '../native/plan.ts';
+import type { LaunchPlan, Op } from '../native/plan.ts';
 import type { NetworkPlan } from '../network/networks.ts';
 import { StartError } from '../runtime/start-error.ts';
 import { NEVER } from './clock.ts';
@@ -125,7 +125,8 @@ async function tryStart(
   core.phase('network');
   const launchable = await planLaunch(core, record, { network, how });
   if (core.showPlan !== undefined) {
-    core.showPlan((await import('../native/explain.ts')).explainPlan(launchable.plan));
+    const shown = how.step === undefined ? launchable.plan : withoutEnvironment(launchable.plan);
+    core.showPlan((await import('../native/explain.ts')).explainPlan(shown));
   }
   core.phase('plan');
   if (how.stdio === 'attach' && how.step === undefined) await containerEvent(core, record, 'attach');
@@ -152,6 +153,11 @@ async function tryStart(
     undo.commit();
     return afterFailure(core, { error, record, launchable, network, mayRetry });
   }
+}
+
+/** The variables of a RUN may be secrets. */
+function withoutEnvironment(plan: LaunchPlan): LaunchPlan {
+  return { ...plan, child: plan.child.map((op) => (op.op === 'exec' ? { ...op, env: [] } : op)) };
 }
 
 /**

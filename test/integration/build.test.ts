@@ -201,7 +201,7 @@ describe('build: RUN', () => {
           'FROM busybox\nRUN --mount=type=secret,id=one --mount=type=secret,id=two,env=TWO test "$(cat /run/secrets/one)$TWO" = "$(cat /run/secrets/one)$(cat /run/secrets/one)" && ls -l /run/secrets/one | cut -c1-10\n',
       },
       ['-t', 'secret', '--secret', 'id=one,env=MINE', '--secret', 'id=two,env=MINE', '--no-cache'],
-      { env: { MINE: secret } },
+      { env: { MINE: secret, TINYRUN_DEBUG: 'plan' } },
     );
     succeeded(built);
     expect(built.stderr).toContain('-r--------');
