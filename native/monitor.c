@@ -314,8 +314,9 @@ static void supervise(void) {
         break;
     }
     release();
+    /* First: who waits for the state to tell the end, such as `stop`, adds events of its own behind this one. */
+    if (!told) tr_journal_end(&plan, &state);
     tr_state_write(plan.state_path, &state);
-    if (!told) tr_journal_end(&plan, &state); /* who is told of an end finds its event */
     if (drained) tr_clients_exited(&state);
     clean_up();
     if (!drained) {

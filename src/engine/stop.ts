@@ -16,6 +16,8 @@ import { forbidRestart, mayRestart } from './restart-policy.ts';
 import { signalNumber } from './signals.ts';
 
 const DEFAULT_TIMEOUT_S = 10;
+/** Not a signal: asks whether there is a process to send one to. */
+const EXISTS = 0;
 /** How long a SIGKILL may take: the kernel has to tear down every process of the container. */
 const KILL_PATIENCE_MS = 10_000;
 /** How long a monitor may take to clean up after the exit: cgroups linger, upper directories are large. */
@@ -165,11 +167,14 @@ async function letGo(core: Core, container: Container): Promise<void> {
   (await import('./pause.ts')).thaw(core, container);
 }
 
-/** Sends a signal, with the event that says so. False where the process is gone. */
+/**
+ * Sends a signal. The event that says so comes first: that of the end, which the monitor writes, may follow at once.
+ * @returns false where the process is gone
+ */
 async function signalled(core: Core, { record, state }: Container, number: number): Promise<boolean> {
-  if (state === undefined || !(await signal(state, number))) return false;
+  if (state === undefined || !(await signal(state, EXISTS))) return false;
   await containerEvent(core, record, 'kill', { signal: String(number) });
-  return true;
+  return signal(state, number);
 }
 
 async function signal({ pid, startTime }: StateRecord, number: number): Promise<boolean> {
