@@ -264,6 +264,14 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: 'Create a volume',
     load: async () => (await import('./commands/volume-create.ts')).volumeCreate,
   },
+  'volume export': {
+    summary: 'Export the content of a volume as a tar archive',
+    load: async () => (await import('./commands/volume-export.ts')).volumeExport,
+  },
+  'volume import': {
+    summary: 'Fill an empty volume from a tar archive',
+    load: async () => (await import('./commands/volume-import.ts')).volumeImport,
+  },
   'volume ls': { summary: 'List volumes', load: volumeLs },
   'volume list': { load: volumeLs },
   'volume inspect': {

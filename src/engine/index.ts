@@ -184,6 +184,10 @@ export interface Engine extends ImageEngine {
   volumes(): Promise<VolumeFacts[]>;
   volume(name: string): Promise<VolumeFacts>;
   removeVolume(name: string): Promise<void>;
+  /** Its content as a tar. */
+  exportVolume(name: string): Promise<AsyncIterable<Uint8Array>>;
+  /** Fills an empty volume from a tar. */
+  importVolume(name: string, tar: AsyncIterable<Uint8Array>): Promise<void>;
   /** Removes volumes that no container has. @param matches default: those without a name of their own */
   pruneVolumes(matches?: (volume: VolumeFacts) => boolean): Promise<{ deleted: string[]; reclaimed: number }>;
   /** The image of a Dockerfile. */
@@ -269,6 +273,8 @@ export function openEngine(options: EngineOptions = {}): Engine {
     volumes: async () => (await import('./volumes.ts')).volumes(core),
     volume: async (name) => (await import('./volumes.ts')).volume(core, name),
     removeVolume: async (name) => (await import('./volumes.ts')).removeVolume(core, name),
+    exportVolume: async (name) => (await import('./volume-content.ts')).exportVolume(core, name),
+    importVolume: async (name, tar) => (await import('./volume-content.ts')).importVolume(core, name, tar),
     pruneVolumes: async (matches = ({ anonymous }) => anonymous) =>
       (await import('./volumes.ts')).pruneVolumes(core, matches),
     diskUsage: async () => (await import('./disk-usage.ts')).diskUsage(core),

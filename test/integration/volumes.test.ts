@@ -180,6 +180,32 @@ describe('--volumes-from', () => {
   });
 });
 
+describe('volume export and import', () => {
+  it('carry the content from one to another, links as links (CVE-2023-0778)', async () => {
+    await run(
+      '-v',
+      'old:/data',
+      'busybox',
+      'sh',
+      '-c',
+      'cd /data; chmod 1750 .; echo kept >file; chown 7:8 file; ln -s /etc/passwd out; ln file hard',
+    );
+    const tar = join(box.directory, 'volume.tar');
+    await box.ok(['volume', 'export', '-o', tar, 'old']);
+    await box.ok(['volume', 'create', 'new']);
+    await box.ok(['volume', 'import', 'new', tar]);
+    const show = ['busybox', 'sh', '-c', 'cd /data; stat -c "%a %u %g %h" . file; cat file; readlink out'];
+    expect(await run('-v', 'new:/data', ...show)).toBe('1750 0 0 2\n644 7 8 2\nkept\n/etc/passwd');
+    expect(readFileSync(tar).includes('root:')).toBe(false);
+    const again = await box.run(['volume', 'import', 'new', tar]);
+    expect(again.stderr).toContain('import new: the volume is not empty');
+    await box.ok(['volume', 'create', 'bad']);
+    const wrong = await box.run(['volume', 'import', 'bad', '-'], { input: 'no tar'.repeat(500) });
+    expect(wrong.code).toBe(1);
+    expect(readdirSync(await dataOf('bad'))).toEqual([]);
+  });
+});
+
 describe('volume ls', () => {
   it('filters and formats as Docker', async () => {
     await box.ok(['volume', 'create', '--label', 'tier=db', 'alpha']);
