@@ -8,9 +8,6 @@ import type { Session } from '../native/launch.ts';
 import { useNativeDirectory } from '../native/library.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { LayoutServer, ServeOptions } from '../registry/server/server.ts';
-import type { BuildRequest, BuiltImage } from './build.ts';
-import type { CacheEntry, PruneCacheHow, PrunedCache } from './build-cache.ts';
-import type { CheckedBuild } from './build-lint.ts';
 import type { CheckHow } from './check.ts';
 import type { CommitRequest } from './commit.ts';
 import { type ContainerRequest, completeOptions } from './container-options.ts';
@@ -29,10 +26,10 @@ import type { Inspection } from './inspect.ts';
 import type { ContainerSummary, ListHow } from './list.ts';
 import type { LogEntry, LogsHow } from './logs.ts';
 import type { NetworkFacts } from './network-facts.ts';
-import type { NetworkView, NewNetwork } from './networks.ts';
 import type { PrunedContainers } from './prune.ts';
 import type { Readiness, ReadyHow } from './ready.ts';
 import type { RemoveHow } from './remove.ts';
+import { type ResourceEngine, resourceEngine } from './resource-engine.ts';
 import type { RestartHow } from './restart.ts';
 import type { Started, StartHow } from './start.ts';
 import type { Stats, StatsHow } from './stats.ts';
@@ -40,7 +37,6 @@ import type { StopHow } from './stop.ts';
 import type { Processes } from './top.ts';
 import type { Changes, Updated } from './update.ts';
 import type { PortUpdate } from './update-ports.ts';
-import type { NewVolume, VolumeFacts } from './volumes.ts';
 
 export type { Pressure, PressureOf, Stall } from '../cgroups/pressure.ts';
 export type { ErrorKind } from '../errors.ts';
@@ -52,9 +48,6 @@ export type { ExitRecord, OutputListener, Session } from '../native/launch.ts';
 export type { Digest } from '../oci/digest.ts';
 export type { Platform } from '../oci/image-spec.ts';
 export type { LayoutServer, ServeOptions } from '../registry/server/server.ts';
-export type { BuildRequest, BuiltImage } from './build.ts';
-export type { CacheEntry, PruneCacheHow, PrunedCache } from './build-cache.ts';
-export type { CheckedBuild } from './build-lint.ts';
 export type { CheckHow } from './check.ts';
 export type { CommitRequest } from './commit.ts';
 export type { ContainerRequest } from './container-options.ts';
@@ -73,7 +66,6 @@ export type { Inspection } from './inspect.ts';
 export type { ContainerSummary } from './list.ts';
 export type { LogEntry, LogsHow } from './logs.ts';
 export type { NetworkFacts } from './network-facts.ts';
-export type { NetworkView, NewNetwork } from './networks.ts';
 export type {
   CreateOptions,
   DeviceRequest,
@@ -85,16 +77,16 @@ export type {
 } from './options.ts';
 export type { PrunedContainers } from './prune.ts';
 export type { Readiness, ReadyHow, WaitFor } from './ready.ts';
+export type * from './resource-engine.ts';
 export type { RestartHow } from './restart.ts';
 export type { Started, StartHow } from './start.ts';
 export type { Stats, StatsHow, Usage as ContainerUsage } from './stats.ts';
 export type { StopHow } from './stop.ts';
 export type { Processes } from './top.ts';
 export type { Changes, Updated } from './update.ts';
-export type { NewVolume, VolumeFacts } from './volumes.ts';
 
 /** Containers are named by name, id, or the beginning of an id; every method throws TinyrunError. */
-export interface Engine extends ImageEngine {
+export interface Engine extends ImageEngine, ResourceEngine {
   create(request: ContainerRequest, how?: CreateHow): Promise<Created>;
   start(container: string, how: StartHow): Promise<Started>;
   /** Names of what `start --all-restartable` starts: what has a restart policy and was not stopped by the user, oldest first. */
@@ -171,32 +163,6 @@ export interface Engine extends ImageEngine {
   check(how?: CheckHow): Promise<CheckedStore>;
   /** Frees what nothing needs, and the images that a policy gives up. */
   collectGarbage(how?: GcHow): Promise<Collected>;
-  /** @returns its id */
-  createNetwork(request: NewNetwork): Promise<string>;
-  networks(): Promise<NetworkView[]>;
-  network(network: string): Promise<NetworkView>;
-  /** @returns its name */
-  removeNetwork(network: string): Promise<string>;
-  /** Removes networks that no container belongs to. */
-  pruneNetworks(matches?: (network: NetworkView) => boolean): Promise<string[]>;
-  /** Makes a volume. @returns its name */
-  createVolume(request?: NewVolume): Promise<string>;
-  volumes(): Promise<VolumeFacts[]>;
-  volume(name: string): Promise<VolumeFacts>;
-  removeVolume(name: string): Promise<void>;
-  /** Its content as a tar. */
-  exportVolume(name: string): Promise<AsyncIterable<Uint8Array>>;
-  /** Fills an empty volume from a tar. */
-  importVolume(name: string, tar: AsyncIterable<Uint8Array>): Promise<void>;
-  /** Removes volumes that no container has. @param matches default: those without a name of their own */
-  pruneVolumes(matches?: (volume: VolumeFacts) => boolean): Promise<{ deleted: string[]; reclaimed: number }>;
-  /** The image of a Dockerfile. */
-  build(request: BuildRequest): Promise<BuiltImage>;
-  /** `build --check`: the findings of all checks; nothing is built. */
-  checkBuild(request: BuildRequest): Promise<CheckedBuild>;
-  /** What builds keep, what was used longest ago first. */
-  buildCache(): Promise<CacheEntry[]>;
-  pruneBuildCache(how?: PruneCacheHow): Promise<PrunedCache>;
   /** Clears away what killed monitors and commands left; `quick`: only what needs no look at every container. */
   recover(how?: { readonly quick?: boolean }): Promise<void>;
   /** Removes everything of this store. */
@@ -212,6 +178,7 @@ export function openEngine(options: EngineOptions = {}): Engine {
   const core = coreOf(options);
   return {
     ...imageEngine(core),
+    ...resourceEngine(core),
     root: core.paths.root,
     runRoot: core.paths.runRoot,
     create: async (request, how) =>
@@ -263,25 +230,7 @@ export function openEngine(options: EngineOptions = {}): Engine {
     inspect: async (text) => (await import('./inspect.ts')).inspectContainer(core, text),
     check: async (how) => (await import('./check.ts')).checkStore(core, how),
     collectGarbage: async (how) => (await import('./gc.ts')).collectGarbage(core, how),
-    createNetwork: async (request) => (await import('./networks.ts')).createNetwork(core, request),
-    networks: async () => (await import('./networks.ts')).listNetworks(core),
-    network: async (text) => (await import('./networks.ts')).findNetwork(core, text),
-    removeNetwork: async (text) => (await import('./networks.ts')).removeNetwork(core, text),
-    pruneNetworks: async (matches = () => true) =>
-      (await import('./networks.ts')).pruneNetworks(core, matches),
-    createVolume: async (request = {}) => (await import('./volumes.ts')).newVolume(core, request),
-    volumes: async () => (await import('./volumes.ts')).volumes(core),
-    volume: async (name) => (await import('./volumes.ts')).volume(core, name),
-    removeVolume: async (name) => (await import('./volumes.ts')).removeVolume(core, name),
-    exportVolume: async (name) => (await import('./volume-content.ts')).exportVolume(core, name),
-    importVolume: async (name, tar) => (await import('./volume-content.ts')).importVolume(core, name, tar),
-    pruneVolumes: async (matches = ({ anonymous }) => anonymous) =>
-      (await import('./volumes.ts')).pruneVolumes(core, matches),
     diskUsage: async () => (await import('./disk-usage.ts')).diskUsage(core),
-    build: async (request) => (await import('./build.ts')).buildImage(core, request),
-    checkBuild: async (request) => (await import('./build-lint.ts')).checkBuild(core, request),
-    buildCache: async () => (await import('./build-cache.ts')).buildCache(core),
-    pruneBuildCache: async (how) => (await import('./build-cache.ts')).pruneBuildCache(core, how),
     recover: async (how) => (await import('./recover.ts')).recoverAll(core, how),
     cgroupVersion: async () =>
       (await import('../cgroups/host.ts')).hostCgroups().version.replace(/v|none/, ''),
