@@ -119,9 +119,7 @@ describe('build: RUN', () => {
   it('runs with ARG and ENV, and shows what a program says', async () => {
     const built = await on.build(
       {
-        // biome-ignore lint/suspicious/noTemplateCurlyInString: a shell's substitution
-        Dockerfile:
-          'FROM busybox\nARG WHO=nobody\nARG UNSET\nENV A=1\nRUN echo "<$WHO $A ${UNSET-none}>"; pwd; id -u\n',
+        Dockerfile: `FROM busybox\nARG WHO=nobody\nARG UNSET\nENV A=1\nRUN echo "<$WHO $A \${UNSET-none}>"; pwd; id -u\n`,
       },
       ['--build-arg', 'WHO=me'],
     );

@@ -79,7 +79,8 @@ function run(op: Op, pid: number | undefined): void {
     } else if (op.op === 'unlink') unlinkSync(op.path);
     else if (op.op === 'writeFile') writeFileSync(op.path, op.text);
     else if (op.op === 'sysctl') writeFileSync(`/proc/sys/${op.key}`, op.value);
-    else if (op.op !== 'listen' && op.op !== 'resolver') throw new Error(`The driver does not know the op "${op.op}"`);
+    else if (op.op !== 'listen' && op.op !== 'resolver')
+      throw new Error(`The driver does not know the op "${op.op}"`);
   } catch (error) {
     if (op.optional !== true) throw error;
   }
