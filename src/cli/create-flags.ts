@@ -2,6 +2,9 @@ import type { OptionSpec } from './command.ts';
 
 type Row = readonly [long: string, type: OptionSpec['type'], help: string, more?: Partial<OptionSpec>];
 
+const RATE = { value: 'rate' } as const;
+const SIZE = { value: 'bytes' } as const;
+
 /** The options that `run` and `create` share, as Docker names them. Order is that of `--help`. */
 const ROWS: readonly Row[] = [
   ['add-host', 'list', 'Add a custom host-to-IP mapping (host:ip)'],
@@ -94,6 +97,9 @@ const ROWS: readonly Row[] = [
   ['memory-swappiness', 'int', 'Tune container memory swappiness (0 to 100)'],
   ['mount', 'list', 'Attach a filesystem mount to the container', { value: 'mount' }],
   ['name', 'string', 'Assign a name to the container'],
+  ['net-burst', 'string', 'Bytes that may pass at once over the network rates (default: by the rate)', SIZE],
+  ['net-in-rate', 'string', 'Limit what the container receives (10mbit, 800kbps)', RATE],
+  ['net-out-rate', 'string', 'Limit what the container sends (10mbit, 800kbps)', RATE],
   ['network', 'list', 'Connect a container to a network', { value: 'network' }],
   ['net', 'list', 'Connect a container to a network', { hidden: true }],
   ['network-alias', 'list', 'Add network-scoped alias for the container'],

@@ -1,6 +1,7 @@
 import type { EndpointRequest, NetworkRequest } from '../engine/options.ts';
 import * as flags from './container-flags.ts';
 import { FlagError, type Parsed } from './parse.ts';
+import { ratesOf } from './rate-flags.ts';
 
 /** One `--network`: a name or mode, or `name=NETWORK,alias=…,ip=…,mac-address=…` as CSV. */
 interface Named {
@@ -42,7 +43,7 @@ export function parseAlias(text: string): string {
 /** What `--network` (once or several times), `--network-alias`, `--ip` and `--mac-address` say together. */
 export function networksOf(
   parsed: Parsed,
-): Pick<NetworkRequest, 'mode' | 'aliases' | 'ip' | 'macAddress' | 'more'> {
+): Pick<NetworkRequest, 'mode' | 'aliases' | 'ip' | 'macAddress' | 'more' | 'rates'> {
   const [first = parseNetwork('default'), ...rest] = [
     ...parsed.each('network', parseNetwork),
     ...parsed.each('net', parseNetwork),
@@ -61,11 +62,18 @@ export function networksOf(
       `conflicting options: --network-alias and --ip need a network, not ${first.mode.type}`,
     );
   }
+  const rates = ratesOf(parsed);
+  if (first.mode.type !== 'bridge' && rates !== undefined) {
+    throw new FlagError(
+      `conflicting options: --net-in-rate, --net-out-rate and --net-burst need a network of its own, not ${first.mode.type}`,
+    );
+  }
   return {
     mode: first.mode,
     ...(aliases.length === 0 ? {} : { aliases }),
     ...(ip === undefined ? {} : { ip }),
     ...(macAddress === undefined ? {} : { macAddress }),
+    ...(rates === undefined ? {} : { rates }),
     ...(rest.length === 0 ? {} : { more: rest.map(endpointOf) }),
   };
 }

@@ -131,6 +131,9 @@ export interface Paths extends Roots {
   portsRelease(id: string): string;
   /** Is there while they are changed: whoever finds it without the lock makes the firewall anew. */
   portsChanging(id: string): string;
+  /** What `update --net-in-rate` leaves: netlink messages in place of those of the launch plan. */
+  rates(id: string): string;
+  ratesRelease(id: string): string;
   /** Held by whoever changes a container.json. */
   readonly recordsLock: string;
   /** Held (flock) by a command that has paused a container for as long as it works: `pauses/<id>`. */
@@ -237,6 +240,8 @@ export function pathsOf(roots: Roots): Paths {
     ports: (id) => join(run(id), 'ports'),
     portsRelease: (id) => join(run(id), 'ports.release'),
     portsChanging: (id) => join(run(id), 'ports.changing'),
+    rates: (id) => join(run(id), 'rates'),
+    ratesRelease: (id) => join(run(id), 'rates.release'),
     recordsLock: join(runRoot, 'records.lock'),
     pauses,
     pause: (id) => join(pauses, id),

@@ -26,6 +26,7 @@ import type { Inspection } from './inspect.ts';
 import type { ContainerSummary, ListHow } from './list.ts';
 import type { LogEntry, LogsHow } from './logs.ts';
 import type { NetworkFacts } from './network-facts.ts';
+import type { NetworkRates } from './options.ts';
 import type { PrunedContainers } from './prune.ts';
 import type { Readiness, ReadyHow } from './ready.ts';
 import type { RemoveHow } from './remove.ts';
@@ -138,6 +139,8 @@ export interface Engine extends ImageEngine, ResourceEngine {
   updateEnvironment(container: string, env: readonly string[]): Promise<void>;
   /** Publishes ports and takes them back: now where it runs, and for all its starts. */
   updatePorts(container: string, update: PortUpdate): Promise<void>;
+  /** Changes the bandwidth: now where it runs, and for all its starts. */
+  updateRates(container: string, rates: NetworkRates): Promise<void>;
   /** Once a second what containers use. */
   stats(how?: StatsHow): AsyncGenerator<readonly Stats[]>;
   /** Removes the containers that do not run. */
@@ -212,6 +215,7 @@ export function openEngine(options: EngineOptions = {}): Engine {
     updateEnvironment: async (text, env) =>
       (await import('./update-environment.ts')).updateEnvironment(core, text, env),
     updatePorts: async (text, update) => (await import('./update-ports.ts')).updatePorts(core, text, update),
+    updateRates: async (text, rates) => (await import('./update-rates.ts')).updateRates(core, text, rates),
     stats: (how) => statsOf(core, how),
     pruneContainers: async (matches = () => true) =>
       (await import('./prune.ts')).pruneContainers(core, matches),

@@ -1,3 +1,4 @@
+import { rateView } from '../network/inspect.ts';
 import type { CreateOptions, DeviceRate, MountRequest, PortRequest } from './options.ts';
 
 /** Docker's HostConfig of a container's options. */
@@ -9,6 +10,7 @@ export function hostConfigOf(options: CreateOptions): Readonly<Record<string, un
     Binds: binds.length === 0 ? null : binds.map(bindOf),
     LogConfig: { Type: options.logDriver, Config: options.logOptions },
     NetworkMode: networkModeOf(options),
+    ...(network.rates === undefined ? {} : { NetworkRate: rateView(network.rates) }),
     PortBindings: portBindingsOf(network.publish),
     RestartPolicy: { Name: options.restart?.policy ?? 'no', MaximumRetryCount: options.restart?.max ?? 0 },
     AutoRemove: options.remove,

@@ -17,6 +17,7 @@ export async function planNetwork(core: Core, record: ContainerRecord): Promise<
     ...(options.domainname === undefined ? {} : { domainname: options.domainname }),
     request: options.network,
     releasePath: core.paths.portsRelease(record.id),
+    rateFiles: { set: core.paths.rates(record.id), release: core.paths.ratesRelease(record.id) },
     exposed: Object.keys(record.image.config.ExposedPorts ?? {}),
     containerNamespace: (text) => runningContainer(core, text, lockIsHeld),
   });

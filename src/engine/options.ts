@@ -144,6 +144,15 @@ export interface NetworkRequest {
   readonly aliases?: readonly string[];
   /** The networks behind the first. */
   readonly more?: readonly EndpointRequest[];
+  readonly rates?: NetworkRates;
+}
+
+/** Bytes a second, on each of its interfaces. Absent: as its network has it; 0: without limit. */
+export interface NetworkRates {
+  readonly in?: number;
+  readonly out?: number;
+  /** Bytes that may pass at once; 0: chosen by the rate. */
+  readonly burst?: number;
 }
 
 /** A network that a container is connected to. */

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { TinyrunError } from '../errors.ts';
 import type { LaunchError } from '../native/launch.ts';
 import type { LaunchPlan, Op } from '../native/plan.ts';
+import { bandwidthRefusal } from '../network/bandwidth.ts';
 import type { NetworkPlan } from '../network/networks.ts';
 import { needsRepair } from '../network/networks.ts';
 import { portConflict } from '../network/ports.ts';
@@ -32,6 +33,8 @@ export async function explainFailure(
   if (op === undefined) return error;
   const conflict = portConflict(op, failure.errno);
   if (conflict !== undefined) return network.randomPorts ? 'retry' : conflict;
+  const refusal = bandwidthRefusal(op.what, failure.errno);
+  if (refusal !== undefined) return refusal;
   if (needsRepair(op, failure.errno)) return 'repair';
   if (op.op === 'overlay' && failure.errno === 'ENODEV') {
     return new TinyrunError('unsupported', 'Cannot mount the image: the kernel has no overlay file system', {

@@ -220,12 +220,12 @@ function writeEtcFiles(core: Core, record: ContainerRecord, network: NetworkPlan
   };
 }
 
-/** What changes of ports have left in the run directory. */
+/** What changes of ports and rates have left in the run directory. */
 function portFiles(paths: Paths, id: string): Op[] {
-  return [paths.ports(id), paths.portsRelease(id)].map((path) => ({
+  return [paths.ports(id), paths.portsRelease(id), paths.rates(id), paths.ratesRelease(id)].map((path) => ({
     op: 'unlink',
     path,
-    what: 'forget that ports were changed',
+    what: 'forget that ports or rates were changed',
     optional: true,
   }));
 }

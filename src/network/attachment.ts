@@ -15,6 +15,8 @@ const FALLBACK_TUNNELS = 'tunl0 gre0 gretap0 erspan0 ip_vti0 ip6_vti0 sit0 ip6tn
 export interface Attachment {
   /** Name of the veth's end on the host. */
   readonly hostInterface: string;
+  /** Its index: see `hostIndex`. */
+  readonly hostIndex: number;
   readonly mac: Uint8Array;
   readonly ipv4: Interface;
   readonly ipv6?: Interface;
@@ -64,6 +66,7 @@ export function connectOps(
   const messages = encode([
     addVeth({
       hostName: attachment.hostInterface,
+      hostIndex: attachment.hostIndex,
       master: bridgeIndex,
       peerName: name,
       peerMac: attachment.mac,

@@ -1,5 +1,5 @@
 /** Plans a container that gets an interface on one or more bridges. */
-import type { EndpointRequest, NetworkRequest } from '../engine/options.ts';
+import type { NetworkRequest } from '../engine/options.ts';
 import { TinyrunError } from '../errors.ts';
 import type { Op } from '../native/plan.ts';
 import {
@@ -9,12 +9,12 @@ import {
   macOf,
   offsetIn,
   parseAddress,
-  parseMac,
   parsePrefix,
 } from './addresses.ts';
 import { type Attachment, connectOps, firstIndex, hostInterfaceName, interfaceOps } from './attachment.ts';
+import { type Bandwidth, bandwidthOf, bandwidthOps, hostIndex } from './bandwidth.ts';
 import type { BridgeNetwork } from './bridge.ts';
-import { type Bridges, DEFAULT_NETWORK, type ReadyBridge } from './bridges.ts';
+import type { Bridges, ReadyBridge } from './bridges.ts';
 import { forgetUdpOps } from './conntrack.ts';
 import { etcFiles } from './etc.ts';
 import { elementsOf } from './firewall.ts';
@@ -24,12 +24,14 @@ import { addElements, deleteElements } from './nfnetlink.ts';
 import type { EndpointSettings, NetworkInput, NetworkPlan } from './plan.ts';
 import { type Binding, bindPorts, listenOps, portChooser, portMap } from './ports.ts';
 import { removeRecords, writeNames, writeRecord } from './published.ts';
+import { wantedEndpoints } from './wanted-endpoints.ts';
 
 /** A network that the container gets an interface on. */
 interface Endpoint {
   readonly ready: ReadyBridge;
   readonly lease: Lease;
   readonly attachment: Attachment;
+  readonly bandwidth: Bandwidth;
 }
 
 /**
@@ -42,7 +44,7 @@ export async function planBridge(
   bridges: Pick<Bridges, 'ready'>,
 ): Promise<NetworkPlan> {
   const { request } = input;
-  const wanted = endpointsOf(request).map(checked);
+  const wanted = wantedEndpoints(request);
   const ready: ReadyBridge[] = [];
   for (const { network } of wanted) ready.push(await bridges.ready(network));
   // Ports come in by the first network, and so does what goes elsewhere: an island cannot be it.
@@ -75,7 +77,8 @@ export async function planBridge(
         isDefault: number === outward,
         random: host.random,
       });
-      endpoints.push({ ready: one, lease, attachment });
+      const bandwidth = bandwidthOf(request.rates, one.network);
+      endpoints.push({ ready: one, lease, attachment, bandwidth });
       writeNames(lease.path, attachment, namesOf(input, wanted[number]?.aliases ?? []));
     }
     const main = endpoints[Math.max(0, outward)];
@@ -88,6 +91,13 @@ export async function planBridge(
       [ipv4, ipv6].flatMap((end) => (end === undefined ? [] : [formatAddress(end.address)])),
     );
     const exposed = [...input.exposed, ...request.expose];
+    const limits = bandwidthOps(
+      endpoints.map(({ attachment: { hostInterface, hostIndex: index }, bandwidth, ready: { network } }) => ({
+        ...{ hostInterface, index, bandwidth },
+        mtu: network.mtu,
+      })),
+      input.rateFiles,
+    );
     const ownResolver = !servesNames(bindings, exposed);
     return {
       prepare: ports.prepare,
@@ -98,10 +108,17 @@ export async function planBridge(
         ),
         ...(ownResolver ? [resolverOp(request, endpoints, outward >= 0)] : []),
       ],
-      connect: endpoints.flatMap(({ attachment, ready: { network, index } }, number) =>
-        connectOps(attachment, network, { bridgeIndex: index, name: `eth${number}` }),
-      ),
-      release: [...ports.release, ...endpoints.flatMap(({ lease }) => leaseOps(lease, lease === main.lease))],
+      connect: [
+        ...endpoints.flatMap(({ attachment, ready: { network, index } }, number) =>
+          connectOps(attachment, network, { bridgeIndex: index, name: `eth${number}` }),
+        ),
+        ...limits.connect,
+      ],
+      release: [
+        ...ports.release,
+        ...limits.release,
+        ...endpoints.flatMap(({ lease }) => leaseOps(lease, lease === main.lease)),
+      ],
       namespace: { type: 'new' },
       etc: etcFiles(input, host, {
         addresses,
@@ -154,24 +171,6 @@ function resolverOp({ dns }: NetworkRequest, endpoints: readonly Endpoint[], lea
   };
 }
 
-function endpointsOf({ mode, aliases = [], ip, macAddress, more = [] }: NetworkRequest): EndpointRequest[] {
-  const network = mode.type === 'bridge' ? mode.network : DEFAULT_NETWORK;
-  const first = {
-    network,
-    aliases,
-    ...(ip === undefined ? {} : { ip }),
-    ...(macAddress === undefined ? {} : { macAddress }),
-  };
-  const all = [first, ...more];
-  const names = new Set(all.map((one) => one.network));
-  if (names.size === all.length) return all;
-  throw new TinyrunError('invalid', 'a container can be on a network only once');
-}
-
-function checked({ network, aliases, ip, macAddress }: EndpointRequest) {
-  return { network, aliases, ip: wantedAddress(ip), mac: wantedMac(macAddress) };
-}
-
 /** By what others on the network find the container. */
 function namesOf({ id, name, hostname }: NetworkInput, aliases: readonly string[]): string[] {
   return [...new Set([name, ...aliases, hostname, id.slice(0, 12)].map((one) => one.toLowerCase()))];
@@ -193,6 +192,7 @@ function attach(input: {
   }
   const base = {
     hostInterface: hostInterfaceName(input.id, network.id, input.random(2)),
+    hostIndex: hostIndex(input.random(4)),
     isDefault: input.isDefault,
     mac: input.mac ?? macOf(lease.address),
     ipv4: { address: lease.address, prefixLength: subnet.length, gateway },
@@ -248,7 +248,7 @@ function leaseOps(lease: Lease, published: boolean): Op[] {
 }
 
 function settingsOf(
-  { ready: { network }, attachment }: Endpoint,
+  { ready: { network }, attachment, bandwidth }: Endpoint,
   aliases: readonly string[],
 ): EndpointSettings {
   const { ipv4, ipv6 } = attachment;
@@ -260,6 +260,7 @@ function settingsOf(
     gateway: formatAddress(ipv4.gateway),
     mac: formatMac(attachment.mac),
     hostInterface: attachment.hostInterface,
+    ...(Object.keys(bandwidth).length === 0 ? {} : { bandwidth }),
     ...(aliases.length === 0 ? {} : { aliases }),
   } as const;
   if (ipv6 === undefined) return settings;
@@ -278,21 +279,4 @@ function isChoice(request: {
   containerPortEnd: number;
 }): boolean {
   return request.hostPortEnd > request.hostPort && request.containerPort === request.containerPortEnd;
-}
-
-function wantedMac(text: string | undefined): Uint8Array | undefined {
-  if (text === undefined) return undefined;
-  const mac = parseMac(text);
-  if (mac === undefined)
-    throw new TinyrunError('invalid', `${JSON.stringify(text).slice(1, -1)} is not a valid mac address`);
-  return mac;
-}
-
-function wantedAddress(text: string | undefined): Uint8Array | undefined {
-  if (text === undefined) return undefined;
-  const address = parseAddress(text);
-  if (address?.length !== 4) {
-    throw new TinyrunError('invalid', `invalid IPv4 address: ${JSON.stringify(text).slice(1, -1)}`);
-  }
-  return address;
 }

@@ -1,3 +1,4 @@
+import type { NetworkRates } from '../engine/options.ts';
 import type { EndpointSettings, NetworkSettings } from './plan.ts';
 
 /**
@@ -33,5 +34,15 @@ function endpointOf(settings: EndpointSettings | undefined): Record<string, unkn
     IPPrefixLen: settings?.prefix ?? 0,
     IPv6Gateway: settings?.gateway6 ?? '',
     MacAddress: settings?.mac ?? '',
+    ...(settings?.bandwidth === undefined ? {} : { Rate: rateView(settings.bandwidth) }),
+  };
+}
+
+/** Bits a second, and bytes. 0: without limit, or chosen by the rate. */
+export function rateView(rates: NetworkRates): { In: number; Out: number; Burst: number } {
+  return {
+    In: Math.round((rates.in ?? 0) * 8),
+    Out: Math.round((rates.out ?? 0) * 8),
+    Burst: rates.burst ?? 0,
   };
 }

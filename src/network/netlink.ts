@@ -26,6 +26,7 @@ export const ACK = 0x04;
 /** Of a `get` request: all of them. */
 export const DUMP = 0x300;
 /** Of a `new` request. */
+export const REPLACE = 0x100;
 export const EXCLUSIVE = 0x200;
 export const CREATE = 0x400;
 

@@ -4,11 +4,13 @@ import type { Paths } from '../disk/paths.ts';
 import { TinyrunError } from '../errors.ts';
 import type { Op } from '../native/plan.ts';
 import { loopbackOps } from './attachment.ts';
+import type { Bandwidth } from './bandwidth.ts';
 import { planBridge } from './bridge-mode.ts';
 import { type Bridges, DEFAULT_NETWORK, openBridges } from './bridges.ts';
 import { etcFiles } from './etc.ts';
 import type { NetworkHost } from './host.ts';
 import type { PortChange } from './live-ports.ts';
+import type { RateChange } from './live-rates.ts';
 import type { NetworkInput, NetworkPlan } from './plan.ts';
 import { type PortMap, portMap } from './ports.ts';
 
@@ -23,6 +25,8 @@ export interface Networks extends Omit<Bridges, 'ready'> {
   plan(input: NetworkInput): Promise<NetworkPlan>;
   /** Publishes ports of a container that runs, and takes them back: see `changePorts`. */
   changePorts(change: PortChange): Promise<PortMap>;
+  /** Changes the bandwidth of a container that runs. */
+  changeRates(change: RateChange): Promise<Bandwidth[]>;
 }
 
 /** Opens the networks of a store. Makes no call until it is used. */
@@ -32,6 +36,7 @@ export function openNetworks(paths: Paths, host: NetworkHost): Networks {
     ...bridges,
     plan: async (input) => planMode(input, host, bridges),
     changePorts: async (change) => (await import('./live-ports.ts')).changePorts(host, bridges, change),
+    changeRates: async (change) => (await import('./live-rates.ts')).changeRates(host, bridges, change),
   };
 }
 

@@ -1,6 +1,7 @@
 /** What a container's start asks of the networks, and what it gets: values only. */
 import type { NetworkRequest } from '../engine/options.ts';
 import type { Op } from '../native/plan.ts';
+import type { Bandwidth } from './bandwidth.ts';
 import type { PortMap } from './ports.ts';
 
 export interface NetworkInput {
@@ -14,6 +15,8 @@ export interface NetworkInput {
   readonly exposed: readonly string[];
   /** A file that `Networks.changePorts` puts there: what is taken out of the firewall in place of what was planned. */
   readonly releasePath?: string;
+  /** Files that `Networks.changeRates` puts there: what limits the bandwidth, and takes that back, in place of what was planned. */
+  readonly rateFiles?: { readonly set: string; readonly release: string };
   /** The running container that `--network container:X` means. @throws where there is none or it does not run */
   readonly containerNamespace?: (idOrName: string) => { readonly pid: number; readonly id: string };
 }
@@ -67,4 +70,6 @@ export interface EndpointSettings {
   /** The veth's end on the host. */
   readonly hostInterface?: string;
   readonly aliases?: readonly string[];
+  /** Absent: without limit. */
+  readonly bandwidth?: Bandwidth;
 }

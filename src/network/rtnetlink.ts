@@ -77,9 +77,20 @@ export function addBridge(name: string, mac: Uint8Array, mtu: number): Message {
   ]);
 }
 
+/** An intermediate functional block, up: what is led to it goes on where it came from, after its queue. It may be there already. */
+export function addIfb(name: string, index: number, mtu: number): Message {
+  return newLink(CREATE, linkBody({ index, up: true }), [
+    [IFLA.ifname, text(name)],
+    [IFLA.mtu, u32(mtu)],
+    [IFLA.linkInfo, [[INFO.kind, text('ifb')]]],
+  ]);
+}
+
 export interface VethRequest {
   /** Name of the host's end, at most 15 bytes. */
   readonly hostName: string;
+  /** Its index; absent: the kernel's choice. */
+  readonly hostIndex?: number;
   /** Index of the bridge. */
   readonly master: number;
   readonly peerName: string;
@@ -99,7 +110,8 @@ export function addVeth(request: VethRequest): Message {
     [IFLA.mtu, u32(request.mtu)],
     [IFLA.netNsPid, u32(0)],
   ];
-  return newLink(CREATE | EXCLUSIVE, linkBody({ up: true }), [
+  const { hostIndex: index } = request;
+  return newLink(CREATE | EXCLUSIVE, linkBody({ ...(index === undefined ? {} : { index }), up: true }), [
     [IFLA.ifname, text(request.hostName)],
     [IFLA.mtu, u32(request.mtu)],
     [IFLA.master, u32(request.master)],

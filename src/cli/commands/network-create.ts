@@ -1,4 +1,5 @@
 import type { NewNetwork } from '../../engine/index.ts';
+import { networkRates, RATE_OPTIONS } from '../../network/bandwidth.ts';
 import type { Command } from '../command.ts';
 import { keyValues } from '../env-file.ts';
 import { parseBool, parseInteger } from '../flag-values.ts';
@@ -87,6 +88,14 @@ function checkOption(key: string, value: string): void {
   }
   if (key === BRIDGE) {
     if (!/^[a-zA-Z0-9_.-]{1,15}$/.test(value)) throw new FlagError(`invalid value for ${key}: ${value}`);
+    return;
+  }
+  if (RATE_OPTIONS.includes(key)) {
+    try {
+      networkRates({ [key]: value });
+    } catch (error) {
+      throw new FlagError(`${key}: ${error instanceof Error ? error.message : String(error)}`);
+    }
     return;
   }
   const expected = GIVEN[key];

@@ -6,6 +6,7 @@ import { parseRestart } from '../life-flags.ts';
 import { limitsOf } from '../limit-flags.ts';
 import { FlagError } from '../parse.ts';
 import { parsePublish } from '../ports.ts';
+import { RATE_FLAGS, ratesOf } from '../rate-flags.ts';
 
 /** Of the flags of `run` those that a container can take while it runs. */
 const LIVE: readonly string[] = [
@@ -32,7 +33,7 @@ export const update: Command = {
   summary: 'Update configuration of one or more containers',
   usage: '[OPTIONS] CONTAINER [CONTAINER...]',
   options: [
-    ...CREATE_FLAGS.filter(({ long }) => LIVE.includes(long)),
+    ...CREATE_FLAGS.filter(({ long }) => [...LIVE, ...RATE_FLAGS].includes(long)),
     {
       long: 'env',
       short: 'e',
@@ -55,7 +56,11 @@ export const update: Command = {
   ],
   operands: { min: 1 },
   async run({ context, parsed, engine: open }) {
-    if (![...LIVE, 'env', 'publish-add', 'publish-rm', 'restart'].some((long) => parsed.has(long))) {
+    if (
+      ![...LIVE, ...RATE_FLAGS, 'env', 'publish-add', 'publish-rm', 'restart'].some((long) =>
+        parsed.has(long),
+      )
+    ) {
       throw new FlagError('you must provide one or more flags when using this command');
     }
     const restart = parsed.one('restart', parseRestart);
@@ -65,9 +70,11 @@ export const update: Command = {
       add: parsed.each('publish-add', parsePublish),
       remove: parsed.each('publish-rm', parsePublish),
     };
+    const rates = ratesOf(parsed);
     const engine = await open();
     return forEach(context, parsed.operands, async (name) => {
       if (ports.add.length + ports.remove.length > 0) await engine.updatePorts(name, ports);
+      if (rates !== undefined) await engine.updateRates(name, rates);
       if (env.length > 0) await engine.updateEnvironment(name, env);
       const { warnings } = await engine.update(name, changes);
       for (const warning of warnings) context.stderr.write(`WARNING: ${warning}\n`);
