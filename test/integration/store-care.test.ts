@@ -260,7 +260,9 @@ describe('system prune', () => {
     expect(refused.stderr).toContain('The "until" filter is not supported with "--volumes"');
     const filtered = await box.ok(['system', 'prune', '-af', '--filter', 'until=24h']);
     expect(filtered).not.toContain(container);
+    await box.ok(['network', 'create', 'idle']);
     const pruned = await box.ok(['system', 'prune', '-af']);
+    expect(pruned).toContain('Deleted Networks:\nidle\n');
     expect(pruned).toMatch(
       new RegExp(`^Deleted Containers:\n${container}\n\nDeleted Images:\nuntagged: busybox:latest\n`),
     );

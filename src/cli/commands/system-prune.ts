@@ -4,6 +4,7 @@ import { confirmed } from '../confirm.ts';
 import { filterPair } from '../filter-pair.ts';
 import { parseDuration } from '../flag-values.ts';
 import { imageFilter } from '../image-filter.ts';
+import { networkFilter } from '../network-filter.ts';
 import { FlagError } from '../parse.ts';
 import { humanSize } from '../size.ts';
 import { volumeFilter } from '../volume-filter.ts';
@@ -38,6 +39,7 @@ export const systemPrune: Command = {
     }
     const labels = pairs.filter(([key]) => key.startsWith('label'));
     const matchesVolume = volumeFilter(volumes ? pairs : [], ['label', 'label!']);
+    const matchesNetwork = networkFilter(labels, ['label', 'label!']);
     const before = oldest(pairs);
     const what = { all, volumes, filters: pairs };
     if (!parsed.bool('force') && !(await confirmed(context, warning(what)))) return 0;
@@ -45,6 +47,9 @@ export const systemPrune: Command = {
     await engine.recover();
     const nothing = { deleted: [], reclaimed: 0 };
     const containers = await engine.pruneContainers(matches);
+    const networks = await engine.pruneNetworks(
+      (network) => matchesNetwork(network) && Date.parse(network.created) < before,
+    );
     const gone = volumes
       ? await engine.pruneVolumes((volume) => volume.anonymous && matchesVolume(volume))
       : nothing;
@@ -61,6 +66,7 @@ export const systemPrune: Command = {
     ];
     context.stdout.write(
       section('Deleted Containers', containers.deleted) +
+        section('Deleted Networks', networks) +
         section('Deleted Volumes', gone.deleted) +
         section('Deleted Images', imageLines) +
         section('Deleted build cache objects', cache.deleted),
@@ -90,6 +96,7 @@ function section(title: string, lines: readonly string[]): string {
 function warning(what: { all: boolean; volumes: boolean; filters: Pairs }): string {
   const parts = [
     'all stopped containers',
+    'all networks not used by at least one container',
     ...(what.volumes ? ['all anonymous volumes not used by at least one container'] : []),
     what.all ? 'all images without at least one container associated to them' : 'all dangling images',
     what.all ? 'all build cache' : 'unused build cache',
