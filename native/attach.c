@@ -20,6 +20,8 @@
 
 #define CLIENTS 16
 #define STALL_MS 2000
+/* For a client that had to be waited for: fewer changes between it and us. The kernel doubles it for its own needs. */
+#define BUSY_SOCKET (256 * 1024)
 
 struct client {
     struct tr_watch watch; /* first: a watch is its client */
@@ -29,6 +31,7 @@ struct client {
     uint32_t left;     /* payload still to come */
     bool output;       /* has asked for the output */
     bool parted;       /* its life is over: it is told nothing more */
+    bool roomy;        /* its socket has been enlarged */
     int64_t moved_at;  /* when it last took something of the frame under way */
     size_t sent;       /* of the frame under way */
 };
@@ -192,6 +195,11 @@ static void push(struct client *client) {
     while (client->sent < frame_length) {
         ssize_t n = send(tr_watch_fd(&client->watch), frame + client->sent, frame_length - client->sent, MSG_NOSIGNAL);
         if (n < 0 && errno == EINTR) continue;
+        if (n < 0 && errno == EAGAIN && !client->roomy) {
+            int size = BUSY_SOCKET;
+            client->roomy = true;
+            if (setsockopt(tr_watch_fd(&client->watch), SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size) == 0) continue;
+        }
         if (n < 0 && errno == EAGAIN) {
             if (stall_timer.at == 0) stall_timer.at = tr_now() + STALL_MS;
             break;

@@ -26,6 +26,8 @@
 #define ENVELOPE (ATTRIBUTES + 128)
 /* Every byte may become six (\u0000). */
 #define WORST(length) ((length) * 6 + ENVELOPE)
+/* A line up to that is encoded while its end is looked for. */
+#define SHORT 1024
 #define BATCH (128 * 1024)
 #define RETRY_MS 1000
 
@@ -39,7 +41,7 @@ struct rest {
 static char batch[BATCH] __attribute__((aligned(4096)));
 static struct rest rests[2]; /* what came after the last newline, of stdout and stderr */
 static size_t used;
-static char tail[ENVELOPE]; /* what every entry of a batch ends with, from the newline on; of `local` what it begins with */
+static char tail[ENVELOPE + 16]; /* what every entry of a batch ends with, from the newline on; of `local` what it begins with */
 static size_t tail_length;
 
 static struct {
@@ -129,91 +131,6 @@ static void rotate(void) {
     open_log();
 }
 
-/* Length of the valid UTF-8 sequence at s, or 0. As Go's utf8.DecodeRune: no overlong forms, no surrogates. */
-static size_t utf8_length(const uint8_t *s, size_t n) {
-    uint8_t c = s[0], low = 0x80, high = 0xbf;
-    size_t length;
-    if (c < 0xc2 || c > 0xf4) return 0;
-    length = c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
-    if (n < length) return 0;
-    if (c == 0xe0) low = 0xa0;
-    if (c == 0xed) high = 0x9f;
-    if (c == 0xf0) low = 0x90;
-    if (c == 0xf4) high = 0x8f;
-    if (s[1] < low || s[1] > high) return 0;
-    for (size_t i = 2; i < length; i++)
-        if ((s[i] & 0xc0) != 0x80) return 0;
-    return length;
-}
-
-/* Bit c % 32 of word c / 32: c stands for itself in JSON. Not so control characters, " \ & < > and all beyond ASCII. */
-static const uint32_t plain[8] = {0, 0xafffffbb, 0xefffffff, 0xffffffff};
-
-static inline bool is_plain(uint8_t c) {
-    return plain[c >> 5] >> (c & 31) & 1;
-}
-
-#define EACH(byte) ((byte) * 0x0101010101010101u)
-
-static inline uint64_t zero_bytes(uint64_t w) {
-    return (w - EACH(1)) & ~w & EACH(0x80);
-}
-
-/* As is_plain(), of eight characters at once. */
-static inline bool are_plain(uint64_t w) {
-    uint64_t special = (w | ((w - EACH(0x20)) & ~w)) & EACH(0x80); /* beyond ASCII, or a control character */
-    special |= zero_bytes(w ^ EACH('"')) | zero_bytes(w ^ EACH('&')) | zero_bytes(w ^ EACH('\\'));
-    return (special | zero_bytes((w & ~EACH(2)) ^ EACH('<'))) == 0; /* < and >, which one bit tells apart */
-}
-
-static char *put_ascii(char *out, uint8_t c) {
-    static const char hex[] = "0123456789abcdef";
-  *out++ = '\\';
-    if (c == '"' || c == '\\') {
-    *out++ = c;
-    } else if (c == '\n') {
-    *out++ = 'n';
-    } else if (c == '\r') {
-    *out++ = 'r';
-    } else {
-        out = tr_put_text(out, "u00");
-    *out++ = hex[c >> 4];
-    *out++ = hex[c & 15];
-    }
-    return out;
-}
-
-/* As Docker's jsonlog does it, byte for byte, so that whatever reads Docker's logs reads ours. */
-char *tr_put_json(char *out, const uint8_t *s, size_t n) {
-    for (size_t i = 0; i < n;) {
-        size_t length;
-        for (uint64_t w; n - i >= sizeof w; i += sizeof w, out += sizeof w) {
-            memcpy(&w, s + i, sizeof w);
-            if (!are_plain(w)) break;
-            memcpy(out, &w, sizeof w);
-        }
-        while (i < n && is_plain(s[i])) *out++ = (char)s[i++];
-        if (i == n) break;
-        if (s[i] < 0x80) {
-            out = put_ascii(out, s[i++]);
-            continue;
-        }
-        length = utf8_length(s + i, n - i);
-        if (length == 0) {
-            out = tr_put_text(out, "\\ufffd");
-            i++;
-        } else if (length == 3 && s[i] == 0xe2 && s[i + 1] == 0x80 && (s[i + 2] & 0xfe) == 0xa8) {
-            out = tr_put_text(out, s[i + 2] == 0xa8 ? "\\u2028" : "\\u2029");
-            i += 3;
-        } else {
-            memcpy(out, s + i, length);
-            out += length;
-            i += length;
-        }
-    }
-    return out;
-}
-
 static void put_local(const uint8_t *text, size_t length, bool newline) {
     char *out = batch + used;
     memcpy(out, tail, tail_length);
@@ -224,25 +141,44 @@ static void put_local(const uint8_t *text, size_t length, bool newline) {
     used += tail_length + length + 1;
 }
 
-static void put_entry(const uint8_t *text, size_t length, bool newline) {
-    char *out;
-    if (log_file.format == TR_LOG_JOURNALD) {
-        tr_journald(log_file.stream, text, length, newline);
-        return;
-    }
+/* Makes room in the buffer for an entry of so much text, and a new file where this one is full. */
+static void make_room(size_t length) {
     if (log_file.max_bytes > 0 && log_file.size + used >= log_file.max_bytes) {
         flush();
         if (log_file.size >= log_file.max_bytes) rotate();
     }
     if (used + WORST(length) > BATCH) flush();
-    if (log_file.format == TR_LOG_LOCAL) {
-        put_local(text, length, newline);
+}
+
+static char *begin_entry(void) {
+    memcpy(batch + used, "{\"log\":\"", 8);
+    return batch + used + 8;
+}
+
+static void end_entry(char *out, bool newline) {
+    size_t skip = newline ? 0 : 2, length = tail_length - skip;
+    for (size_t i = 0; i < length; i += 16) memcpy(out + i, tail + skip + i, 16); /* musl's takes longer for so little */
+    used = (size_t)(out - batch) + length;
+}
+
+static void put_entry(const uint8_t *text, size_t length, bool newline) {
+    if (log_file.format == TR_LOG_JOURNALD) {
+        tr_journald(log_file.stream, text, length, newline);
         return;
     }
-    out = tr_put_text(batch + used, "{\"log\":\"");
-    out = tr_put_json(out, text, length);
-    memcpy(out, tail + (newline ? 0 : 2), tail_length - (newline ? 0 : 2));
-    used = (size_t)(out - batch) + tail_length - (newline ? 0 : 2);
+    make_room(length);
+    if (log_file.format == TR_LOG_LOCAL) put_local(text, length, newline);
+    else end_entry(tr_put_json(begin_entry(), text, length), newline);
+}
+
+/* The most of all output: a line as it comes. Returns its length with the newline; 0 where it has to be looked at more closely. */
+static size_t put_short_line(const uint8_t *s, size_t n) {
+    size_t length;
+    char *out;
+    make_room(SHORT);
+    out = tr_put_json_line(begin_entry(), s, n < SHORT ? n : SHORT, &length);
+    if (length > 0) end_entry(out, true);
+    return length;
 }
 
 /* Where to cut a piece so that no character is torn: up to three bytes before its end. */
@@ -259,7 +195,7 @@ static size_t whole_characters(const uint8_t *s, size_t n) {
 static size_t add_to_rest(int stream, const uint8_t *s, size_t n) {
     struct rest *rest = &rests[stream];
     size_t room = PIECE - rest->length, take = n < room ? n : room;
-    const uint8_t *newline = memchr(s, '\n', take);
+    const uint8_t *newline = tr_find_newline(s, take);
     if (newline != NULL) take = (size_t)(newline - s);
     memcpy(rest->bytes + rest->length, s, take);
     rest->length += take;
@@ -296,20 +232,26 @@ static void begin_batch(int stream) {
     tail_length = (size_t)(tr_put_text(p, "\"}\n") - tail);
 }
 
+/* Takes a line, or a part of one; returns its length. */
+static size_t take_text(int stream, const uint8_t *s, size_t n) {
+    const uint8_t *newline;
+    size_t length;
+    if (rests[stream].length > 0) return add_to_rest(stream, s, n);
+    if (log_file.format == TR_LOG_JSON && (length = put_short_line(s, n)) > 0) return length;
+    newline = tr_find_newline(s, n < PIECE ? n : PIECE);
+    if (newline == NULL) return add_to_rest(stream, s, n);
+    length = (size_t)(newline - s); /* a whole line, encoded from where it was read */
+    put_entry(s, length, true);
+    return length + 1;
+}
+
 void tr_log(int stream, const uint8_t *s, size_t n) {
     if (!log_file.on) return;
     begin_batch(stream);
     while (n > 0) {
-        const uint8_t *newline;
-        size_t take;
-        if (rests[stream].length == 0 && (newline = memchr(s, '\n', n < PIECE ? n : PIECE)) != NULL) {
-            take = (size_t)(newline - s) + 1; /* the common case: a whole line, encoded from where it was read */
-            put_entry(s, take - 1, true);
-        } else {
-            take = add_to_rest(stream, s, n);
-        }
-        s += take;
-        n -= take;
+        size_t taken = take_text(stream, s, n);
+        s += taken;
+        n -= taken;
     }
     flush();
 }

@@ -4,6 +4,7 @@
  *
  *     loop.c    watches and timers
  *     stdio.c   the container's output -> log.c, attach.c; its stdin
+ *     json.c    text for the log
  *     attach.c  clients and their frames
  *     proxy.c   published ports, flows.c for UDP, ports.c for changes
  *     state.c   state.json and times
@@ -67,8 +68,18 @@ void tr_log(int stream, const uint8_t *bytes, size_t length);
 void tr_log_end(int stream);
 void tr_log_close(void);
 void tr_log_idle(void);
+
+/* ---- json.c ---- */
+
 /* Text as the inside of a JSON string, at most 6 bytes for each; returns what is behind it. */
 char *tr_put_json(char *out, const uint8_t *text, size_t length);
+/*
+ * The same for the text before the first newline, in one go over it. `line` becomes its length with the newline, or 0 where there is
+ * none or it is too near the end: then out holds nothing of use.
+ */
+char *tr_put_json_line(char *out, const uint8_t *text, size_t length, size_t *line);
+/* memchr() for a newline; musl's own takes twice as long. */
+const uint8_t *tr_find_newline(const uint8_t *text, size_t length);
 
 /* ---- journald.c ---- */
 

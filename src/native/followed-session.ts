@@ -11,7 +11,8 @@ import {
 } from './session.ts';
 import { closeFd, receive, watchSignals } from './syscalls.ts';
 
-const CHUNK = 65536;
+/** A frame of output has up to 64 KiB; with the header of the next one. */
+const CHUNK = 65536 + 8;
 
 /**
  * As openSession(), for a command that does nothing but wait for this one container and has no input for it: without node:net,
@@ -30,8 +31,10 @@ class FollowedSession implements Session {
   startTime = 0;
   readonly #fd: number;
   readonly #chunk = Buffer.allocUnsafeSlow(CHUNK);
-  readonly #push: (chunk: Uint8Array) => void;
+  readonly #push: (chunk: Uint8Array) => number;
   readonly #early: [stream: 'stdout' | 'stderr', chunk: Uint8Array][] = [];
+  /** Bytes that are worth reading at once; 0: all. */
+  #wanted = 0;
   #open = true;
   #listener: OutputListener | undefined;
   #failed: FailedFrame | undefined;
@@ -118,10 +121,11 @@ class FollowedSession implements Session {
   resume(): void {}
 
   #receive(): 'bytes' | 'end' | number {
-    const got = receiveOrEnd(this.#fd, this.#chunk);
+    const into = this.#wanted > 0 ? this.#chunk.subarray(0, this.#wanted) : this.#chunk;
+    const got = receiveOrEnd(this.#fd, into);
     if ('signal' in got) return got.signal;
     if (got.length === 0) return 'end';
-    this.#push(this.#chunk.subarray(0, got.length));
+    this.#wanted = this.#push(this.#chunk.subarray(0, got.length));
     return 'bytes';
   }
 }

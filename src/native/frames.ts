@@ -79,9 +79,10 @@ export function resizeFrame(rows: number, columns: number): Uint8Array {
 /**
  * Takes a monitor's bytes in whatever pieces they come and calls the handlers. Frames of unknown type are skipped, so that an
  * older client understands a newer monitor.
- * @returns what to push the bytes into; it throws where they cannot be a monitor's
+ * @returns what to push the bytes into; it throws where they cannot be a monitor's. It tells how many bytes are left of the frame under
+ * way (0: none is) and of the header behind it: who reads no more than that gets the next payload in one piece.
  */
-export function frameDecoder(handlers: FrameHandlers): (chunk: Uint8Array) => void {
+export function frameDecoder(handlers: FrameHandlers): (chunk: Uint8Array) => number {
   const header = new Uint8Array(HEADER);
   let have = 0;
   let left = 0;
@@ -95,7 +96,7 @@ export function frameDecoder(handlers: FrameHandlers): (chunk: Uint8Array) => vo
         header.set(part, have);
         have += part.length;
         at += part.length;
-        if (have < HEADER) return;
+        if (have < HEADER) return 0;
         left = payloadLength(header);
         control = isControl(header[0] ?? 0) ? new Uint8Array(left) : new Uint8Array(0);
       } else {
@@ -110,6 +111,7 @@ export function frameDecoder(handlers: FrameHandlers): (chunk: Uint8Array) => vo
       have = 0;
       if (control.length > 0) dispatch(header[0] ?? 0, control, handlers);
     }
+    return left > 0 ? left + HEADER : 0;
   };
 }
 

@@ -496,6 +496,19 @@ describe('log', () => {
     expect(logOf(at.log).every(({ time }) => TIME.test(time))).toBe(true);
   });
 
+  test('what has to be escaped is, wherever it stands in a line', async () => {
+    const odd = ['"', '\\', '<', '>', '&', '\t', '\x01', '\x7f', '\u00e9', '\u2028', '\u{1f600}', '=', '!'];
+    const lines = odd.flatMap((one) =>
+      Array.from({ length: 36 }, (_, at) => `${'a'.repeat(at)}${one}${'b'.repeat(35 - at)}${one}\n`),
+    );
+    const octal = [...Buffer.from(lines.join(''))].map((byte) => `\\0${byte.toString(8)}`).join('');
+    const { session, at } = await start({ script: `printf '%b' '${octal}'`, log: KEEP });
+    await session.closed;
+    expect(logOf(at.log).map(({ log }) => log)).toEqual(lines);
+    const text = readFileSync(at.log, 'utf8');
+    for (const raw of ['a<', 'a>', 'a&', 'a\t', 'a\x01', 'a\u2028']) expect(text).not.toContain(raw);
+  });
+
   test('a line beyond 16 KiB is written in pieces', async () => {
     const { session, at } = await start({ script: 'printf "%040000d\\n" 1', log: KEEP });
     await session.closed;

@@ -53,6 +53,16 @@ describe('frameDecoder()', () => {
     ]);
   });
 
+  test('frameDecoder() tells what is left of a frame and of the header behind it', () => {
+    const push = frameDecoder({ output: () => {}, started: () => {}, failed: () => {}, exited: () => {} });
+    const bytes = Uint8Array.from(frame(FRAME.stdout, [1, 2, 3, 4, 5]));
+    expect(push(bytes.subarray(0, 4))).toBe(0);
+    expect(push(bytes.subarray(4, 8))).toBe(13);
+    expect(push(bytes.subarray(8, 10))).toBe(11);
+    expect(push(bytes.subarray(10))).toBe(0);
+    expect(push(Uint8Array.from([...bytes, ...bytes.subarray(0, 11)]))).toBe(10);
+  });
+
   test('frameDecoder() gives the same whatever the chunks are', () => {
     const output = fc.record({
       stream: fc.constantFrom<'stdout' | 'stderr'>('stdout', 'stderr'),
