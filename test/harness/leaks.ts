@@ -50,7 +50,7 @@ function cgroups(): string[] {
 
 function links(): string[] {
   return listing('/sys/class/net')
-    .filter((name) => /^(tr|tinyrun)/.test(name))
+    .filter((name) => /^(tr|ti)/.test(name))
     .map((name) => `link ${name}`);
 }
 
