@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { closeSync, existsSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { writeJson } from '../disk/atomic.ts';
 import { errorCode, TinyrunError } from '../errors.ts';
 import { timestamp } from './clock.ts';
@@ -16,10 +16,8 @@ import type { Core } from './core.ts';
 import { containerEvent } from './events.ts';
 import { idOfName, namedIds, namesOf, releaseName } from './names.ts';
 
-/** Between making the run directory and taking the lock a start needs some milliseconds; on a busy machine more. */
-const START_MS = 10_000;
-/** Whoever removes a container does not wait longer for a start that may be dead. */
-const SETTLE_MS = 2000;
+/** Who asks whether a lock is held has it for a moment. */
+const LOCK_PATIENCE_MS = 100;
 
 /** A container directory without a record that is older than this is not being made any more. */
 const ABANDONED_MS = 10 * 60_000;
@@ -70,7 +68,7 @@ async function endPauses(core: Core): Promise<void> {
 }
 
 /** What cannot be recovered now stays for later: it is no reason to fail a command that is about something else. */
-async function tryRecover(core: Core, id: string): Promise<void> {
+export async function tryRecover(core: Core, id: string): Promise<void> {
   try {
     await recoverContainer(core, id);
   } catch (error) {
@@ -79,10 +77,11 @@ async function tryRecover(core: Core, id: string): Promise<void> {
 }
 
 /**
- * Does for a container what its monitor did not come to do: a monitor holds its lock from before it writes the teardown
- * file until after it has removed it, so a teardown file with a free lock means a dead monitor.
+ * Does for a container what its monitor, or the command that started it, did not come to do: they hold the lock from before the
+ * first address is taken until nothing is left, so a run directory with a free lock means that they are dead. Holds the lock
+ * meanwhile: a start waits for it, and loses nothing of its own.
  */
-export async function recoverContainer(core: Core, id: string, startMs = START_MS): Promise<void> {
+export async function recoverContainer(core: Core, id: string): Promise<void> {
   const { paths } = core;
   if (!existsSync(paths.run(id))) {
     await recordDeath(core, id);
@@ -90,20 +89,31 @@ export async function recoverContainer(core: Core, id: string, startMs = START_M
   }
   const lockIsHeld = await core.lockIsHeld();
   if (lockIsHeld(paths.lock(id))) return;
-  // A change of its ports was cut short: what leads to it may not be what its plan took back.
-  const isChanging = existsSync(paths.portsChanging(id));
-  if (existsSync(paths.teardown(id))) {
-    const { recover } = await import('../native/launch.ts');
-    await recover(paths.teardown(id));
-  } else if (!isChanging && isFresh(paths.run(id), startMs)) {
-    // A start is under way: its monitor has not locked yet.
-    return;
+  const { takeLockWithin } = await import('../native/run-lock.ts');
+  let lock = await takeLockWithin(paths.lock(id), LOCK_PATIENCE_MS);
+  if (lock === undefined) return;
+  try {
+    // First: as long as the lock is held, it would be said to run.
+    await recordDeath(core, id);
+    // A change of its ports was cut short: what leads to it may not be what its plan took back.
+    const isChanging = existsSync(paths.portsChanging(id));
+    if (existsSync(paths.teardown(id))) {
+      const { recover } = await import('../native/launch.ts');
+      await recover(paths.teardown(id));
+      // With the file of our lock: somebody may have started the container since.
+      closeSync(lock);
+      lock = undefined;
+      if (!existsSync(paths.run(id))) return;
+      lock = await takeLockWithin(paths.lock(id), LOCK_PATIENCE_MS);
+      if (lock !== undefined && existsSync(paths.teardown(id))) return;
+    }
+    const networks = await core.networks();
+    if (lock !== undefined) networks.forget(id);
+    if (isChanging) await networks.repair();
+    if (lock !== undefined) rmSync(paths.run(id), { recursive: true, force: true });
+  } finally {
+    if (lock !== undefined) closeSync(lock);
   }
-  await recordDeath(core, id);
-  const networks = await core.networks();
-  networks.forget(id);
-  if (isChanging) await networks.repair();
-  rmSync(paths.run(id), { recursive: true, force: true });
 }
 
 /**
@@ -112,19 +122,18 @@ export async function recoverContainer(core: Core, id: string, startMs = START_M
  */
 export async function settle(core: Core, id: string): Promise<void> {
   const { paths } = core;
-  if (!existsSync(paths.run(id))) return;
   const lockIsHeld = await core.lockIsHeld();
   const { CLEANUP_PATIENCE_MS, until } = await import('./stop.ts');
-  await until(() => {
-    if (lockIsHeld(paths.lock(id))) return isUp(statusOf(readState(paths, id), true));
-    return existsSync(paths.teardown(id)) || !isFresh(paths.run(id), SETTLE_MS);
-  }, CLEANUP_PATIENCE_MS);
-  await recoverContainer(core, id, SETTLE_MS);
+  await until(
+    () => !lockIsHeld(paths.lock(id)) || isUp(statusOf(readState(paths, id), true)),
+    CLEANUP_PATIENCE_MS,
+  );
+  await recoverContainer(core, id);
 }
 
 /** Writes down that a container was killed together with its monitor. */
 async function recordDeath(core: Core, id: string): Promise<void> {
-  const state = readState(core.paths, id);
+  const state = readableState(core, id);
   if (state?.restarting === true) {
     // Its monitor has died while it waited: nobody starts it again.
     const { restarting: _, ...ended } = state;
@@ -135,6 +144,16 @@ async function recordDeath(core: Core, id: string): Promise<void> {
   writeJson(core.paths.state(id), { ...endedState(state), finishedAt: timestamp() });
   const record = readRecord(core.paths, id);
   if (record !== undefined) await containerEvent(core, record, 'die', { exitCode: String(KILLED) });
+}
+
+/** A damaged one is told to whoever asks for that container: it is no reason to leave its addresses and ports taken. */
+function readableState({ paths }: Core, id: string): ReturnType<typeof readState> {
+  try {
+    return readState(paths, id);
+  } catch (error) {
+    if (error instanceof TinyrunError && error.kind === 'internal') return undefined;
+    throw error;
+  }
 }
 
 /** A removal that was cut short between the name and the directory, or a creation that was. */

@@ -1,14 +1,15 @@
-import { mkdirSync, rmSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, rmSync } from 'node:fs';
 import { makePrivateDirectory, writeJson } from '../disk/atomic.ts';
 import { describe, errorCode, TinyrunError } from '../errors.ts';
 import type { StoredImage } from '../image/stored-image.ts';
 import type { Session } from '../native/launch.ts';
 import { LaunchError, launch } from '../native/launch.ts';
 import type { LaunchPlan, Op } from '../native/plan.ts';
+import { LockedError, takeLock } from '../native/run-lock.ts';
 import type { NetworkPlan } from '../network/networks.ts';
 import { StartError } from '../runtime/start-error.ts';
 import { NEVER } from './clock.ts';
-import type { ContainerRecord } from './containers.ts';
+import { type Container, type ContainerRecord, isUp } from './containers.ts';
 import type { Core } from './core.ts';
 import { containerEvent } from './events.ts';
 import { releaseName } from './names.ts';
@@ -60,33 +61,33 @@ const START_FAILED = 128;
  * @throws StartError (126, 127) where the program cannot be executed; TinyrunError `conflict` where it runs already
  */
 export async function startContainer(core: Core, text: string, how: StartHow): Promise<Started> {
-  const container = await findContainer(core, text);
-  if (container.status === 'running') {
-    if ((await import('./pause.ts')).isPaused(core, container)) {
-      throw new TinyrunError('conflict', 'cannot start a paused container, try unpause instead');
-    }
-    throw new TinyrunError('conflict', `Cannot start container "${container.name}": it is running already`);
-  }
-  if (container.status === 'restarting') {
-    throw new TinyrunError(
-      'conflict',
-      `Cannot start container "${container.name}": it is restarting already`,
-    );
-  }
+  const { id } = await findStartable(core, text);
   // It may have ended a moment ago: its monitor is still clearing away, or was killed and somebody else has to.
-  const { waitForMonitor } = await import('./stop.ts');
-  await waitForMonitor(core, container.id);
-  const { recoverContainer } = await import('./recover.ts');
-  await recoverContainer(core, container.id);
+  const { settle } = await import('./recover.ts');
+  await settle(core, id);
+  // Again: another start may have been faster; and with --rm what was cleared away is the container.
+  const { record } = await findStartable(core, id);
   const { allowRestart } = await import('./restart-policy.ts');
-  allowRestart(core.paths, container.id);
-  return startRecord(core, container.record, how);
+  allowRestart(core.paths, id);
+  return startRecord(core, record, how);
+}
+
+/** @throws TinyrunError `conflict` where it runs */
+async function findStartable(core: Core, text: string): Promise<Container> {
+  const container = await findContainer(core, text);
+  const { name, status } = container;
+  if (!isUp(status)) return container;
+  if (status !== 'restarting' && (await import('./pause.ts')).isPaused(core, container)) {
+    throw new TinyrunError('conflict', 'cannot start a paused container, try unpause instead');
+  }
+  throw new TinyrunError('conflict', `Cannot start container "${name}": it is ${status} already`);
 }
 
 /** A RUN of a build: the same start, of which nobody keeps a record. */
 export async function startBuildStep(core: Core, record: ContainerRecord, how: StartHow): Promise<Started> {
   for (let attempt = 1; ; attempt += 1) {
-    const next = await tryStart(core, record, how, attempt < ATTEMPTS);
+    const lock = await lockRun(core, record.id);
+    const next = await tryStart(core, record, how, { lock, mayRetry: attempt < ATTEMPTS });
     if (typeof next === 'object') return next;
     if (next === 'repair') await (await core.networks()).repair();
   }
@@ -96,13 +97,42 @@ export async function startBuildStep(core: Core, record: ContainerRecord, how: S
 export async function startRecord(core: Core, record: ContainerRecord, how: StartHow): Promise<Started> {
   try {
     for (let attempt = 1; ; attempt += 1) {
-      const next = await tryStart(core, record, how, attempt < ATTEMPTS);
+      const lock = await lockRun(core, record.id);
+      const next = await tryStart(core, record, how, { lock, mayRetry: attempt < ATTEMPTS });
       if (typeof next === 'object') return next;
       await prepareRetry(core, record, next);
     }
   } catch (error) {
-    await recordFailure(core, record, error);
+    // What becomes of it is told by whoever starts it at the same time.
+    if (!(error instanceof LockedError)) await recordFailure(core, record, error);
     throw error;
+  }
+}
+
+/**
+ * Makes the run directory and locks it. From here on until the directory is gone everybody sees that somebody is at work here,
+ * or was and is dead: so this comes before the first address is taken.
+ * @throws LockedError where another start or its monitor has it
+ */
+async function lockRun(core: Core, id: string): Promise<number> {
+  const { paths } = core;
+  for (;;) {
+    const isNew = makeRunDirectory(core, id);
+    const lock = await takeLock(paths.lock(id));
+    if (isNew) return lock;
+    const isClear = !existsSync(paths.teardown(id));
+    try {
+      // Of a start that was killed before it had a monitor: that would give back only what the next start takes.
+      if (isClear) (await core.networks()).forget(id);
+    } catch (error) {
+      closeSync(lock);
+      throw error;
+    }
+    if (isClear) return lock;
+    // Whoever was at clearing this away was killed, too.
+    closeSync(lock);
+    const { recoverContainer } = await import('./recover.ts');
+    await recoverContainer(core, id);
   }
 }
 
@@ -110,12 +140,12 @@ async function tryStart(
   core: Core,
   record: ContainerRecord,
   how: StartHow,
-  mayRetry: boolean,
+  { lock, mayRetry }: { readonly lock: number; readonly mayRetry: boolean },
 ): Promise<Started | NextStep> {
   await using undo = new Rollback();
   const { paths } = core;
   const { id } = record;
-  makeRunDirectory(core, id);
+  undo.defer(() => closeSync(lock));
   undo.defer(() => rmSync(paths.run(id), { recursive: true, force: true }));
   const network = await planNetwork(core, record);
   undo.defer(() => network.undo());
@@ -135,6 +165,7 @@ async function tryStart(
     const session = await launch({
       plan: launchable.plan,
       lockPath: paths.lock(id),
+      lock,
       teardownPath: paths.teardown(id),
       stdio: how.stdio,
       ...(how.size === undefined ? {} : { initialSize: how.size }),
@@ -185,9 +216,9 @@ async function afterFailure(core: Core, failure: Failure): Promise<NextStep> {
   const { error } = failure;
   const { waitForMonitor } = await import('./stop.ts');
   await waitForMonitor(core, failure.record.id);
-  // In this order: only the run directory tells that there may be a lease to be given back.
-  failure.network.undo();
-  rmSync(core.paths.run(failure.record.id), { recursive: true, force: true });
+  // What is left where the monitor was killed, or never came to be; under the lock, as somebody may start it anew.
+  const { tryRecover } = await import('./recover.ts');
+  await tryRecover(core, failure.record.id);
   if (!(error instanceof LaunchError)) throw error;
   const { explainFailure } = await import('./start-failure.ts');
   const next = await explainFailure(core, { ...failure, error });
@@ -203,17 +234,16 @@ async function prepareRetry(core: Core, record: ContainerRecord, step: NextStep)
   restoreContainer(core.paths, record);
 }
 
-function makeRunDirectory(core: Core, id: string): void {
-  const { paths } = core;
+/** @returns whether there was none; one that is there was left by somebody who was killed, or is still being cleared away */
+function makeRunDirectory({ paths }: Core, id: string): boolean {
   try {
     mkdirSync(paths.run(id), { mode: 0o700 });
+    return true;
   } catch (error) {
-    if (errorCode(error) === 'ENOENT') {
-      makePrivateDirectory(paths.run(id));
-      return;
-    }
-    if (errorCode(error) !== 'EEXIST') throw error;
-    // Left by a monitor that was killed, or that is still cleaning up: the caller has waited, so it is the former.
+    if (errorCode(error) === 'EEXIST') return false;
+    if (errorCode(error) !== 'ENOENT') throw error;
+    makePrivateDirectory(paths.run(id));
+    return true;
   }
 }
 

@@ -1,25 +1,16 @@
-import {
-  closeSync,
-  fstatSync,
-  openSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-  writeSync,
-} from 'node:fs';
+import { closeSync, renameSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { makePrivateDirectory } from '../disk/atomic.ts';
-import { errorCode, SyscallError, TinyrunError } from '../errors.ts';
+import { SyscallError, TinyrunError } from '../errors.ts';
 import { encodePlan, PHASES } from './encode.ts';
 import { errnoName } from './errno.ts';
 import { openFollowedSession } from './followed-session.ts';
 import { type FailedFrame, FRAME, frameHeader, resizeFrame } from './frames.ts';
 import { monitorProgram } from './library.ts';
 import type { LaunchFailure, LaunchPlan, Op } from './plan.ts';
+import { takeLock } from './run-lock.ts';
 import { type Opening, openSession, type Session } from './session.ts';
 import { shortAddress } from './socket-address.ts';
-import { closeFd, flock, memoryFile, socketPair, startMonitor, waitProcess } from './syscalls.ts';
+import { closeFd, memoryFile, socketPair, startMonitor, waitProcess } from './syscalls.ts';
 
 export type { ExitRecord, OutputListener, Session } from './session.ts';
 
@@ -27,6 +18,8 @@ export interface LaunchInput {
   readonly plan: LaunchPlan;
   /** The monitor holds flock(LOCK_EX) on it as long as it lives. Its directory is the container's run directory. */
   readonly lockPath: string;
+  /** Of `takeLock(lockPath)`, where the caller has it already; closed here, whatever happens. */
+  readonly lock?: number;
   /** Where the plan's release and cleanup are kept for {@link recover}. */
   readonly teardownPath?: string;
   /** Of the terminal, to begin with. */
@@ -82,8 +75,6 @@ export class LaunchError extends TinyrunError {
 const FAILING_PHASES = [...PHASES, 'clone', 'monitor'] as const;
 
 const RUN_MONITOR = "run the container's monitor";
-
-const LOCK_PATIENCE_MS = 3000;
 
 /**
  * Starts a container under a monitor of its own, which outlives this process.
@@ -164,36 +155,6 @@ function withRunFiles({ plan, lockPath, teardownPath }: LaunchInput): LaunchPlan
   return { ...plan, cleanup: [...plan.cleanup, ...unlinks, rmdir] };
 }
 
-/**
- * Opens and locks the lock file. A predecessor that is still cleaning up is waited for; it removes the file in the end,
- * so a lock counts only if the file is still the one of that name.
- */
-async function takeLock(path: string): Promise<number> {
-  const patience = Date.now() + LOCK_PATIENCE_MS;
-  for (;;) {
-    const fd = openLock(path);
-    if (flock(fd, 'exclusive', false)) {
-      const named = statSync(path, { throwIfNoEntry: false });
-      if (named?.ino === fstatSync(fd).ino) return fd;
-    }
-    closeSync(fd);
-    if (Date.now() > patience) {
-      throw new TinyrunError('conflict', `Cannot start the container: "${path}" is locked by its monitor`);
-    }
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}
-
-function openLock(path: string): number {
-  try {
-    return openSync(path, 'a', 0o600);
-  } catch (error) {
-    if (errorCode(error) !== 'ENOENT') throw error;
-    makePrivateDirectory(dirname(path));
-    return openSync(path, 'a', 0o600);
-  }
-}
-
 /** All of the plan: recovery takes `release` and `cleanup` of it. */
 function saveTeardown(bytes: Uint8Array, path: string): void {
   // Whole or not at all: recovery must not meet a half.
@@ -203,9 +164,9 @@ function saveTeardown(bytes: Uint8Array, path: string): void {
 
 async function startUnderLock(plan: LaunchPlan, input: LaunchInput): Promise<Started> {
   const { lockPath, teardownPath } = input;
-  const bytes = encodePlan(plan);
-  const lock = await takeLock(lockPath);
+  const lock = input.lock ?? (await takeLock(lockPath));
   try {
+    const bytes = encodePlan(plan);
     if (teardownPath !== undefined) saveTeardown(bytes, teardownPath);
     return start(bytes, input, lock);
   } catch (error) {

@@ -23,7 +23,7 @@ import { acquire, type Lease, namesPath, recordPath, release } from './ipam.ts';
 import { addElements, deleteElements } from './nfnetlink.ts';
 import type { EndpointSettings, NetworkInput, NetworkPlan } from './plan.ts';
 import { type Binding, bindPorts, listenOps, portChooser, portMap } from './ports.ts';
-import { removeRecords, writeNames, writeRecord } from './published.ts';
+import { writeNames, writeRecord } from './published.ts';
 import { wantedEndpoints } from './wanted-endpoints.ts';
 
 /** A network that the container gets an interface on. */
@@ -63,7 +63,7 @@ export async function planBridge(
   }
   const endpoints: Endpoint[] = [];
   const undo = (): void => {
-    for (const { lease } of endpoints) if (release(lease, input.id)) removeRecords(lease.path);
+    for (const { lease } of endpoints) release(lease, input.id);
   };
   try {
     for (const [number, one] of ready.entries()) {

@@ -138,7 +138,12 @@ export function openBridges(paths: Paths, host: NetworkHost): Bridges {
     if (problem !== undefined) return problem;
     // After the load: a container whose monitor is seen without its lock here will add its elements to the new table itself.
     const restored = networks.flatMap((network) =>
-      publishedElements(poolOf(network), network, (id) => host.lockIsHeld(paths.lock(id))),
+      // Without its teardown file it may be a start that comes to nothing: who would take the elements away?
+      publishedElements(
+        poolOf(network),
+        network,
+        (id) => host.lockIsHeld(paths.lock(id)) && existsSync(paths.teardown(id)),
+      ),
     );
     if (restored.length > 0) host.netlink('netfilter', addElements(tableName(paths.instance), restored));
     return undefined;

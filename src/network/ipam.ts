@@ -9,7 +9,6 @@ import {
   readlinkSync,
   rmSync,
   symlinkSync,
-  unlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { dirname } from 'node:path';
@@ -67,18 +66,12 @@ export function acquire(pool: Pool, id: string, wanted?: Uint8Array): Lease {
   return lease;
 }
 
-/**
- * Gives an address back. Fine if it is given back already, or belongs to another container by now.
- * @returns whether it was this container's
- */
-export function release(lease: Lease, id: string): boolean {
+/** Gives an address back, with its records. Fine if it is given back already, or belongs to another container by now. */
+export function release(lease: Lease, id: string): void {
   try {
-    if (readlinkSync(lease.path) !== id) return false;
-    unlinkSync(lease.path);
-    return true;
+    if (readlinkSync(lease.path) === id) remove(lease.path);
   } catch (error) {
-    if (errorCode(error) === 'ENOENT') return false;
-    throw error;
+    if (errorCode(error) !== 'ENOENT') throw error;
   }
 }
 
@@ -99,7 +92,7 @@ export function namesPath(leasePath: string): string {
   return `${leasePath}.names`;
 }
 
-/** The record first: without its lease nobody would find it. */
+/** The records first: without their lease nobody would find them, and they might be the next holder's. */
 function remove(leasePath: string): void {
   rmSync(recordPath(leasePath), { force: true });
   rmSync(namesPath(leasePath), { force: true });

@@ -106,6 +106,15 @@ describe('release()', () => {
     release(lease, 'a');
     expect(leases(directory).size).toBe(0);
   });
+
+  it('takes the records with it, and leaves those of the next holder alone', () => {
+    const lease = acquire(pool(), 'a');
+    for (const kind of ['ports', 'names']) writeFileSync(`${lease.path}.${kind}`, '');
+    release(lease, 'b');
+    expect(readdirSync(directory).filter((name) => name !== '.next')).toHaveLength(3);
+    release(lease, 'a');
+    expect(readdirSync(directory)).toEqual(['.next']);
+  });
 });
 
 describe('reclaim()', () => {

@@ -1,7 +1,8 @@
-import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, test } from 'vitest';
+import { makePrivateDirectory } from '../../../src/disk/atomic.ts';
 import { type Paths, pathsOf } from '../../../src/disk/paths.ts';
 import type { NetworkRequest, PortRequest } from '../../../src/engine/options.ts';
 import { SyscallError, TinyrunError } from '../../../src/errors.ts';
@@ -207,11 +208,23 @@ describe('plan() for a bridge', () => {
   it('loads a flushed firewall again, with what runs', async () => {
     await networks.plan(inputOf({ publish: [web] }));
     host.locks.add(paths.lock(ID));
+    makePrivateDirectory(paths.run(ID));
+    writeFileSync(paths.teardown(ID), '');
     host.rulesets = [];
     host.sent.length = 0;
     await networks.plan(inputOf());
     expect(host.rulesets).toHaveLength(1);
     expect(host.sent).toContain('netfilter 2572');
+  });
+
+  it('loads it without the ports of a start that has no monitor yet, and may come to nothing', async () => {
+    await networks.plan(inputOf({ publish: [web] }));
+    host.locks.add(paths.lock(ID));
+    host.rulesets = [];
+    host.sent.length = 0;
+    await networks.plan(inputOf());
+    expect(host.rulesets).toHaveLength(1);
+    expect(host.sent).not.toContain('netfilter 2572');
   });
 
   it('does not put back what a container without a monitor had published', async () => {
