@@ -21,7 +21,7 @@ import {
   portConflict,
   portMap,
 } from './ports.ts';
-import { readRecord, removeRecords, writeRecord } from './published.ts';
+import { readRecord, removePorts, writeRecord } from './published.ts';
 
 export interface PortChange {
   /** The container's 64 hex digits. */
@@ -78,7 +78,7 @@ export async function changePorts(
   writeRecord(lease, after);
   if (leases(pool.directory).get(target) !== change.id) {
     // It has ended meanwhile: the next who gets the address shall not find this.
-    removeRecords(lease);
+    removePorts(lease);
     throw new TinyrunError('conflict', `container ${change.id} is not running`);
   }
   if (ready.table !== undefined) {

@@ -22,8 +22,14 @@ export function writeNames(leasePath: string, { ipv6 }: Attachment, names: reado
   writeFileSync(namesPath(leasePath), `${[second, ...names].join('\n')}\n`, { mode: 0o600 });
 }
 
+/** Only the ports: the names may be the next holder's by now. */
+export function removePorts(leasePath: string): void {
+  rmSync(recordPath(leasePath), { force: true });
+}
+
 export function removeRecords(leasePath: string): void {
-  for (const path of [recordPath(leasePath), namesPath(leasePath)]) rmSync(path, { force: true });
+  removePorts(leasePath);
+  rmSync(namesPath(leasePath), { force: true });
 }
 
 /** The firewall's elements of all containers that run. */
