@@ -27,11 +27,6 @@ export function removePorts(leasePath: string): void {
   rmSync(recordPath(leasePath), { force: true });
 }
 
-export function removeRecords(leasePath: string): void {
-  removePorts(leasePath);
-  rmSync(namesPath(leasePath), { force: true });
-}
-
 /** The firewall's elements of all containers that run. */
 export function publishedElements(
   pool: Pool,
