@@ -3,7 +3,7 @@
  * containers and for a machine beyond the host. The proxy of the monitor is not here: a server on the host stands for it.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createInterface, type Interface } from 'node:readline';
@@ -152,6 +152,8 @@ async function start(letter: string, publish: readonly PortRequest[] = []): Prom
   const plan = (await host.tell({ do: 'plan', input: inputOf(letter, publish) })) as NetworkPlan;
   const place = await Place.open(paths, letter);
   await place.tell({ do: 'lock', path: paths.lock(letter.repeat(64)) });
+  // The monitor writes it before all else: who has it will run its release.
+  writeFileSync(paths.teardown(letter.repeat(64)), '');
   await host.tell({ do: 'run', ops: plan.prepare });
   await host.tell({ do: 'run', ops: plan.connect, pid: place.pid });
   await place.tell({ do: 'run', ops: plan.child });
